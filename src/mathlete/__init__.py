@@ -1,0 +1,1 @@
+"""Train, run and grade language models on olympiad mathematics."""
