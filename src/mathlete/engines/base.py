@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -21,6 +21,10 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
+
+    def with_stop(self, *stop: str) -> Sampling:
+        """The same settings with further stop strings."""
+        return replace(self, stop=tuple(dict.fromkeys((*self.stop, *stop))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

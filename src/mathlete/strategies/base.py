@@ -1,0 +1,144 @@
+"""What a strategy is, what it works with, and what it returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from mathlete.answers import Ballot, Verifier
+from mathlete.budget import Budget
+from mathlete.engines.base import Engine
+from mathlete.problem import Problem
+from mathlete.sandbox import Sandbox
+from mathlete.trace import Trace
+
+EventKind = Literal["start", "text", "code", "output", "end", "ballot", "solved"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something a person watching would want to see. Nothing depends on events.
+
+    `text` is a piece of streamed text (`text`), a block about to run (`code`), what it printed
+    (`output`). `trace` is there from `start` to `end`, `ballot` with `ballot` and `solved`.
+    """
+
+    kind: EventKind
+    problem: Problem
+    path: tuple[int, ...] = ()
+    text: str = ""
+    trace: Trace | None = None
+    ballot: Ballot | None = None
+    solution: Solution | None = None
+
+
+class Journal(Protocol):
+    """Where traces are kept as they grow: a run on disk, or memory."""
+
+    def traces(self, problem: str) -> list[Trace]:
+        """Every trace of a problem (by key), in the order of their paths."""
+        ...
+
+    def trace(self, problem: str, path: tuple[int, ...]) -> Trace | None:
+        """One trace as far as it got, or None."""
+        ...
+
+    def save(self, trace: Trace) -> None:
+        """Keep a trace: on return it survives the death of this process."""
+        ...
+
+
+class MemoryJournal:
+    """A journal for a process's lifetime."""
+
+    def __init__(self) -> None:
+        self._traces: dict[tuple[str, tuple[int, ...]], Trace] = {}
+
+    def traces(self, problem: str) -> list[Trace]:
+        """Every trace of a problem, in the order of their paths."""
+        return [t for (key, _), t in sorted(self._traces.items()) if key == problem]
+
+    def trace(self, problem: str, path: tuple[int, ...]) -> Trace | None:
+        """One trace as far as it got, or None."""
+        return self._traces.get((problem, path))
+
+    def save(self, trace: Trace) -> None:
+        """Keep a trace."""
+        self._traces[trace.problem, trace.path] = trace
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was spent: tokens sampled, attempts begun, blocks run, wall clock."""
+
+    tokens: int = 0
+    samples: int = 0
+    code_calls: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, traces: Iterable[Trace], seconds: float) -> Cost:
+        """Add up traces; `seconds` is the wall clock of all of them together."""
+        begun = [trace for trace in traces if trace.turns]
+        return cls(
+            tokens=sum(trace.tokens for trace in begun),
+            samples=len(begun),
+            code_calls=sum(trace.code_calls for trace in begun),
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """The answer chosen for a problem, with everything it rests on.
+
+    `answer` is in the form of the problem's answer space; None when there is none. `stop` says
+    why the strategy ended: `all` attempts done, `decided`, `time`, `tokens`, or for a single
+    attempt its trace's own reason. `correct` is None when there is no gold answer.
+    """
+
+    problem: Problem
+    answer: str | None
+    traces: tuple[Trace, ...]
+    ballot: Ballot
+    cost: Cost
+    stop: str
+    correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a strategy works with. `at` gives the context of one of its parts.
+
+    `slots` bounds the attempts in flight over all problems; only a leaf (one attempt) takes one.
+    `siblings` is how many attempts share the prompt.
+    """
+
+    engine: Engine
+    sandbox: Sandbox
+    verifier: Verifier
+    slots: asyncio.Semaphore
+    seed: int = 0
+    journal: Journal = field(default_factory=MemoryJournal)
+    budget: Budget = field(default_factory=Budget)
+    path: tuple[int, ...] = ()
+    siblings: int = 1
+    emit: Callable[[Event], None] = lambda event: None
+
+    def at(self, index: int, *, siblings: int) -> Context:
+        """The context of part `index` of `siblings` equal parts."""
+        return replace(self, path=(*self.path, index), siblings=siblings)
+
+    def within(self, budget: Budget) -> Context:
+        """The same context with a narrower budget."""
+        return replace(self, budget=budget)
+
+
+class Strategy(Protocol):
+    """A way to solve a problem. Strategies wrap one another: `Vote(Tir(...), n=48)`."""
+
+    async def solve(self, problem: Problem, ctx: Context) -> Solution:
+        """Solve one problem. A failed sample is data; only a broken engine raises."""
+        ...
