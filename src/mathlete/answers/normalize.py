@@ -1,0 +1,163 @@
+r"""Bring an answer to a canonical spelling, so that most comparisons need no computer algebra.
+
+`clean` only removes what is decoration (math delimiters, `\left`, units, a final full stop);
+`normalize` gives a key: two answers with the same key are equal. A plain number's key is its exact
+value, so 1/2, 0.5 and `\frac12` share one.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from mathlete.answers.extract import last_boxed
+from mathlete.answers.number import number
+
+MAX_LENGTH = 10_000
+"""Characters; what is longer is no answer and is left as it stands."""
+
+_SYMBOLS = {
+    **{0xFF01 + i: 0x21 + i for i in range(94)},  # full-width forms
+    **dict.fromkeys(map(ord, "−–—‒"), "-"),
+    **dict.fromkeys(map(ord, "\u00a0\u2009\u202f\u200a\u3000"), " "),
+    **dict.fromkeys(map(ord, "\u200b\u2061\ufeff"), None),
+    ord("×"): "\\times ", ord("·"): "\\cdot ", ord("⋅"): "\\cdot ", ord("÷"): "\\div ",
+    ord("π"): "\\pi ", ord("∞"): "\\infty ", ord("√"): "\\sqrt ", ord("∪"): "\\cup ",
+    ord("∩"): "\\cap ", ord("∅"): "\\emptyset ", ord("≤"): "\\le ", ord("≥"): "\\ge ",
+    ord("≠"): "\\ne ", ord("∈"): "\\in ", ord("°"): "^\\circ ", ord("±"): "\\pm ",
+    ord("½"): "\\frac{1}{2}", ord("¼"): "\\frac{1}{4}", ord("¾"): "\\frac{3}{4}",
+    ord("²"): "^2", ord("³"): "^3",
+}  # fmt: skip
+
+_UNIT = (
+    r"(?:(?:centi|milli|kilo)?(?:meter|metre)s?|inch(?:es)?|feet|foot|yards?|miles?|[ckm]m|k?g|mg|ml"
+    r"|mph|ft|in|lbs?|pounds?|ounces?|oz|(?:kilo)?grams?|lit(?:er|re)s?|gallons?|degrees?|radians?"
+    r"|sec(?:ond)?s?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|dollars?|cents?|usd|euros?"
+    r"|rupees?|percent|points?|units?|square|sq|cubic|cu|people|students|ways|per)\.?"
+)
+_UNITS = rf"{_UNIT}(?:[ /]{{1,2}}{_UNIT}){{0,3}}(?:\^\{{?[23]\}}?)?"
+_TRAILING_UNITS = re.compile(rf"(?:(?<=[\d}})])[ ]?|(?<=[a-z])[ ]){_UNITS}$", re.IGNORECASE)
+_TEXT_UNITS = re.compile(
+    r"(?<=[\d})])[ ~]?\\(?:text|mathrm|textrm|mbox)\{[ ~]?(?P<words>[A-Za-z ./]{1,40}?)[ ]?\}"
+    r"(?:\^(?:\{[23]\}|[23]))?$"
+)
+# Words in \text{} after a number that change its meaning and so are no unit.
+_NOT_UNITS = re.compile(
+    r"\b(?:am|pm|a\.m|p\.m|or|and|base|mod|to|if|where|not|no|dozen|hundred|thousand|million|billion"
+    r"|trillion|half|halves|thirds?|quarters?|even|odd|times|over|plus|minus|north|south|east|west"
+    r"|ad|bc|bce|ce|st|nd|rd|th)\b",
+    re.IGNORECASE,
+)
+_DEGREES = re.compile(r"\s?\^\s?(?:\{\s?\\circ\s?\}|\\circ(?![A-Za-z]))\s?")
+_SPACING = re.compile(r"\\[!,;:>]|\\(?:quad|qquad|displaystyle|limits|strut)(?![A-Za-z])|~")
+_SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s?\.?(?=[^.]|$)")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]*)\}"
+)
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_SHORT_FRAC = re.compile(r"\\frac\s?(?P<a>\d|\{[^{}]*\})\s?(?P<b>\d|\{[^{}]*\})")
+_SHORT_SQRT = re.compile(r"\\sqrt\s?(\d|[a-z])")
+_ASSIGNED = re.compile(
+    r"^(?:[A-Za-z]|\\[a-z]{2,8})(?:_(?:\w|\{\w{1,8}\}))?(?:\([a-z\d]\))?\s?(?:=|\\in(?![a-z]))\s?"
+    r"(?P<value>[^=<>]+)$"
+)
+_CHOICE = re.compile(r"^\(?\s?([A-J])\s?[).]?$")
+_SPACE = re.compile(r"\s+")
+_LOOSE_SPACE = re.compile(r"(?P<command>\\[A-Za-z]+)?\s(?P<next>[A-Za-z])?")
+
+
+def _unwrap(text: str) -> str:
+    r"""Remove what stands around the whole: `$…$`, `\(…\)`, `\[…\]`, `\boxed{…}`, `\text{…}`."""
+    while True:
+        before = text
+        for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")):
+            inner = text[len(left) : -len(right)]
+            if len(text) > len(left + right) and text.startswith(left) and text.endswith(right):
+                text = inner.strip() if left not in inner else text
+        if (
+            text.startswith(("\\boxed", "\\fbox"))
+            and (box := last_boxed(text))
+            and box[1] == len(text)
+        ):
+            text = box[0]
+        if (match := _TEXT.match(text)) and match.end() == len(text):
+            text = match[1].strip()
+        if text == before:
+            return text
+
+
+def clean(answer: str) -> str:
+    """`answer` without decoration: delimiters, sizes, spacing commands, a final full stop."""
+    if len(answer) > MAX_LENGTH:
+        return answer.strip()
+    text = _SPACE.sub(" ", answer.translate(_SYMBOLS)).strip()
+    while True:
+        before = text
+        text = _unwrap(text).strip()
+        if text.endswith((".", ",", ";", ":")) and not text.endswith(("\\,", "\\;", "\\:")):
+            text = text[:-1].rstrip()
+        if text == before:
+            break
+    text = _SIZES.sub("", text)
+    text = text.replace("{,}", ",").replace("\\$", "").replace("\\%", "%").replace("\\ ", " ")
+    text = re.sub(r"(?<=\d)(?:\\[,!]|\\ )+(?=\d{3}(?!\d))", "", text)
+    text = _SPACING.sub(" ", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def _without_units(text: str) -> str:
+    text = _DEGREES.sub(" ", text).strip()
+    match = _TEXT_UNITS.search(text)
+    if match and not _NOT_UNITS.search(match["words"]):
+        text = text[: match.start()].rstrip()
+    match = _TRAILING_UNITS.search(text)
+    if match and any(c.isdigit() for c in text[: match.start()]):
+        text = text[: match.start()].rstrip()
+    if text.startswith(("$", "€", "£")):
+        text = text[1:].lstrip()
+    return text.removesuffix("%").rstrip()
+
+
+def _tighten(match: re.Match[str]) -> str:
+    """A space goes, unless it keeps a command apart from a letter."""
+    if match["command"] and match["next"]:
+        return f"{match['command']} {match['next']}"
+    return (match["command"] or "") + (match["next"] or "")
+
+
+def _step(text: str) -> str:
+    text = clean(text)
+    if choice := _CHOICE.match(text):
+        return choice[1]
+    text = _without_units(text)
+    assigned = _ASSIGNED.match(text)
+    if assigned:
+        text = assigned["value"].strip()
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
+    text = _SHORT_FRAC.sub(
+        lambda m: f"\\frac{{{m['a'].strip('{}')}}}{{{m['b'].strip('{}')}}}", text
+    )
+    text = _SHORT_SQRT.sub(r"\\sqrt{\1}", text)
+    value = number(text)
+    if value is not None:
+        return str(value)
+    text = re.sub(r"\\(l|g|n)eq(?![A-Za-z])", r"\\\1e", text)
+    text = _TEXT.sub(r"\1", text)
+    tight = _LOOSE_SPACE.sub(_tighten, text)
+    # "1, 234" is a list and stays apart from the number 1,234
+    return text if _THOUSANDS.fullmatch(tight) else tight
+
+
+@lru_cache(maxsize=65_536)
+def normalize(answer: str) -> str:
+    """The key of an answer: equal keys mean equal answers. Never raises, and is idempotent."""
+    if len(answer) > MAX_LENGTH:
+        return answer.strip()
+    text = answer
+    for _ in range(8):  # to a fixed point; every step only shortens or settles a spelling
+        before, text = text, _step(text)
+        if text == before:
+            break
+    return text

@@ -1,0 +1,307 @@
+"""A problem, the space its answer lies in, and the loading of problem sets.
+
+`load_problems` reads JSON lines, JSON, CSV and Parquet files, datasets of the Hub (or a folder
+of them) and the sets that ship with mathlete. It maps the usual column names, says what it
+mapped, and refuses a set with a broken row: it never drops rows silently.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from mathlete._rows import Row, listed, read_rows
+from mathlete.answers.extract import last_boxed
+from mathlete.errors import ProblemError, UsageError
+
+Kind = Literal["integer", "real", "expression", "text"]
+
+_SPACE = re.compile(
+    r"(?P<kind>[a-z]+)(?::(?P<low>-?\d{1,300})?\.\.(?P<high>-?\d{1,300})?)?(?:%(?P<mod>\d{1,300}))?"
+)
+_SPACE_RULE = "an answer space is integer, integer:LOW..HIGH, real, expression or text"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpace:
+    """Which answers can be right at all: an answer outside it is no vote.
+
+    `low` and `high` are inclusive, None when open. With a `modulus` an integer answer is first
+    taken modulo it (AIMO progress prize 1: `integer:0..999%1000`).
+    """
+
+    kind: Kind = "expression"
+    low: int | None = None
+    high: int | None = None
+    modulus: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind != "integer" and (self.low, self.high, self.modulus) != (None, None, None):
+            raise UsageError(f"answer space {self.kind!r} takes no bounds: {_SPACE_RULE}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise UsageError(f"answer space {self}: the lower bound is above the upper one")
+        if self.modulus is not None and self.modulus < 1:
+            raise UsageError(f"answer space {self}: the modulus must be at least 1")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `integer:0..999`, `integer`, `real`, `expression` or `text`.
+
+        Either bound may be left out (`integer:1..`), and `%1000` at the end takes answers modulo
+        1000. Raises `UsageError`, naming the rule and the nearest known kind.
+        """
+        match = _SPACE.fullmatch(text.strip())
+        kind = match["kind"] if match else re.split(r"[:%]", text.strip())[0]
+        if kind not in get_args(Kind):
+            near = difflib.get_close_matches(kind.lower(), get_args(Kind), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"answer space {text!r} is not known: {_SPACE_RULE}{hint}")
+        if match is None:
+            raise UsageError(f"answer space {text!r} cannot be read: {_SPACE_RULE}")
+        low, high, mod = (
+            None if match[g] is None else int(match[g]) for g in ("low", "high", "mod")
+        )
+        return cls(kind, low, high, mod)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        text: str = self.kind
+        if (self.low, self.high) != (None, None):
+            low, high = ("" if b is None else b for b in (self.low, self.high))
+            text += f":{low}..{high}"
+        return text if self.modulus is None else f"{text}%{self.modulus}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: its statement, the gold answer when there is one, and where it came from.
+
+    `source` is `file:line` or the name of a set; `id` the row's own name or "". `copy` counts the
+    rows with this very statement before this one in its set. `extra` holds the other columns.
+    Raises `ProblemError` for a statement that is empty or not valid Unicode.
+    """
+
+    statement: str
+    answer: str | None = None
+    space: AnswerSpace = AnswerSpace()
+    source: str = ""
+    id: str = ""
+    copy: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.statement.strip():
+            raise ProblemError("the statement is empty: a problem needs a text")
+        try:
+            (self.statement + (self.answer or "")).encode()
+        except UnicodeEncodeError as error:
+            raise ProblemError(f"the text is not valid Unicode: {error.reason}") from None
+
+    @property
+    def key(self) -> str:
+        """Content hash (BLAKE2b, 32 hex digits) of the statement, the answer space and `copy`.
+
+        Neither the position in the file nor the gold answer counts: a corrected gold answer does
+        not make stored traces worthless.
+        """
+        parts = json.dumps([self.statement, str(self.space), self.copy], ensure_ascii=False)
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSet:
+    """Problems in file order, and how their columns were understood."""
+
+    problems: tuple[Problem, ...]
+    name: str
+    mapping: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.problems)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self.problems[index]
+
+    def describe(self) -> str:
+        """One line: how many problems, which column was taken for what, what to look at."""
+        mapped = ", ".join(f"{what} from {column!r}" for what, column in self.mapping.items())
+        plural = "" if len(self) == 1 else "s"
+        return "; ".join([f"{self.name}: {len(self)} problem{plural} ({mapped})", *self.notes])
+
+
+# ------------------------------------------------------------------ columns
+# Most specific first: where a row has both `final_answer` and `answer`, the latter is often the
+# worked solution. Compared in lower case with spaces and hyphens as underscores.
+_NAMES = {
+    "statement": (
+        "problem", "question", "prompt", "statement", "problem_statement",
+        "informal_statement", "messages",
+    ),
+    "answer": (
+        "expected_answer", "final_answer", "short_answer", "gold_answer", "ground_truth_answer",
+        "answer", "gold", "gt", "ground_truth", "groundtruth", "reference_answer", "target",
+    ),
+    "solution": ("solution", "reference_solution"),
+    "id": ("id", "unique_id", "problem_id", "problem_name", "name", "problem_idx", "index", "idx"),
+    "space": ("answer_space",),
+}  # fmt: skip
+_GSM8K = re.compile(r"####[ \t]*(.*)")
+
+
+def _canonical(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.strip().lower())
+
+
+def _map_columns(rows: list[Row], given: Mapping[str, str], name: str) -> dict[str, str]:
+    columns = list(dict.fromkeys(c for row in rows for c in row.values))
+    for what, column in given.items():
+        if what not in _NAMES:
+            raise UsageError(f"column role {what!r} is not known: one of {', '.join(_NAMES)}")
+        if column not in columns:
+            raise ProblemError(f"{name}: no column {column!r}; the columns are {listed(columns)}")
+    mapping = dict(given)
+    by_name = {_canonical(c): c for c in reversed(columns)}
+    for what, names in _NAMES.items():
+        if what not in mapping and (
+            column := next((by_name[n] for n in names if n in by_name), "")
+        ):
+            mapping[what] = column
+    if "statement" not in mapping:
+        wanted = ", ".join(_NAMES["statement"])
+        raise ProblemError(f"{name}: no column {wanted}; the columns are {listed(columns)}")
+    if "answer" in mapping:
+        mapping.pop("solution", None)
+    return {what: mapping[what] for what in _NAMES if what in mapping}
+
+
+# ------------------------------------------------------------------ values
+def _statement(row: Row, column: str) -> str:
+    value = row.values.get(column)
+    if isinstance(value, list):  # chat messages, as TRL has them
+        users = [m.get("content") for m in value if isinstance(m, dict) and m.get("role") == "user"]
+        value = users[0] if len(users) == 1 else value
+    if column not in row.values:
+        raise row.error(f"no {column!r} in this row; it has {listed(row.values)}")
+    if not isinstance(value, str):
+        raise row.error(f"{column!r} must be text, not {type(value).__name__}")
+    if not value.strip():
+        raise row.error(f"{column!r} is empty: a problem needs a text")
+    return value.strip()
+
+
+def _answer(row: Row, column: str) -> str | None:
+    """The gold answer as text; None where the row has none."""
+    value = row.values.get(column)
+    if isinstance(value, list):
+        if not all(isinstance(v, str | int | float) for v in value):
+            raise row.error(f"{column!r} must be a text, a number or a list of them")
+        value = ", ".join(str(v) for v in value)
+    if value is None or isinstance(value, str):
+        text = value or ""
+        marked = _GSM8K.findall(text)
+        return (marked[-1] if marked else text).strip() or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    raise row.error(f"{column!r} must be a text or a number, not {type(value).__name__}")
+
+
+def _build(rows: list[Row], mapping: Mapping[str, str], space: AnswerSpace | None) -> list[Problem]:
+    seen: Counter[tuple[str, AnswerSpace]] = Counter()
+    problems = []
+    for row in rows:
+        statement = _statement(row, mapping["statement"])
+        answer = _answer(row, mapping["answer"]) if "answer" in mapping else None
+        if "solution" in mapping:
+            boxed = last_boxed(str(row.values.get(mapping["solution"]) or ""))
+            answer = boxed[0] if boxed else None
+        try:
+            own = str(row.values.get(mapping.get("space", "")) or "")
+            row_space = space or (AnswerSpace.parse(own) if own else AnswerSpace())
+            problem = Problem(
+                statement,
+                answer,
+                row_space,
+                source=row.place,
+                id="" if (v := row.values.get(mapping.get("id", ""))) is None else str(v),
+                copy=seen[statement, row_space],
+                extra={k: v for k, v in row.values.items() if k not in mapping.values()},
+            )
+        except UsageError as error:
+            raise row.error(str(error)) from None
+        seen[statement, row_space] += 1
+        problems.append(problem)
+    return problems
+
+
+def _notes(problems: list[Problem], rows: list[Row], mapping: Mapping[str, str]) -> list[str]:
+    notes = []
+    without = sum(p.answer is None for p in problems)
+    if without and ("answer" in mapping or "solution" in mapping):
+        notes.append(f"{without} without a gold answer")
+    if copies := sum(p.copy > 0 for p in problems):
+        notes.append(f"{copies} repeat an earlier statement")
+    unused = dict.fromkeys(c for r in rows for c in r.values if c not in mapping.values())
+    if unused:
+        notes.append(f"columns not used: {listed(unused)}")
+    return notes
+
+
+# ------------------------------------------------------------------ loading
+def shipped_sets() -> tuple[str, ...]:
+    """Names of the problem sets that come with mathlete."""
+    folder = resources.files("mathlete").joinpath("sets")
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(f.name[:-6] for f in folder.iterdir() if f.name.endswith(".jsonl")))
+
+
+def load_problems(
+    source: str | Path,
+    *,
+    space: AnswerSpace | None = None,
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> ProblemSet:
+    """Load a problem set.
+
+    `source` is a file (.jsonl, .json, .csv, .parquet, each also with .gz), the name of a shipped
+    set, a folder that `datasets` can read, or a Hub id `owner/name[:config][:split]`. `space` holds
+    for every row; without it a row's own column `answer_space` counts, then `expression`. `limit`
+    takes the first rows only. `columns` names a column for `statement`, `answer`, `solution`, `id`
+    or `space` where the usual names do not fit.
+
+    Gold answers are the answer column's text, what follows the last `####` in it (GSM8K), or,
+    where there is no answer column, the last box in the solution (MATH).
+
+    Raises `ProblemError`, one line that names the file and the line, for anything broken; no row
+    is ever left out.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be at least 1")
+    name = str(source)
+    if isinstance(source, str) and source in shipped_sets():
+        with resources.as_file(
+            resources.files("mathlete").joinpath("sets", f"{source}.jsonl")
+        ) as path:
+            rows = list(islice(read_rows(path), limit))
+    else:
+        rows = list(islice(read_rows(source), limit))
+    if not rows:
+        raise ProblemError(f"{name}: holds no problems")
+    mapping = _map_columns(rows, columns or {}, name)
+    problems = _build(rows, mapping, space)
+    return ProblemSet(tuple(problems), name, mapping, tuple(_notes(problems, rows, mapping)))
