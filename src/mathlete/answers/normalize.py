@@ -161,3 +161,17 @@ def normalize(answer: str) -> str:
         if text == before:
             break
     return text
+
+
+_PLAIN_SQRT = re.compile(r"(?<![\\A-Za-z])sqrt\(([^()]*)\)")
+_PLAIN_NAMES = re.compile(
+    r"(?<![\\A-Za-z])(pi|infinity|infty|inf|oo|sin|cos|tan|log|ln|exp)(?![A-Za-z])"
+)
+_LATEX_NAMES = {"infinity": "infty", "inf": "infty", "oo": "infty"}
+
+
+def latex(answer: str) -> str:
+    """`answer` as LaTeX for a parser: cleaned, and Python's `sqrt(2)*pi**2` rewritten."""
+    text = clean(answer).replace("$", " ").replace("**", "^")
+    text = _PLAIN_SQRT.sub(r"\\sqrt{\1}", text)
+    return _PLAIN_NAMES.sub(lambda m: f"\\{_LATEX_NAMES.get(m[1], m[1])} ", text)
