@@ -1,4 +1,4 @@
-"""One attempt at a problem: an ordered list of turns, and everything derived from it.
+r"""One attempt at a problem: an ordered list of turns, and everything derived from it.
 
 The text form is ToRA's (arXiv 2309.17452, section 2.1), as in NuminaMath-TIR::
 
@@ -9,7 +9,7 @@ The text form is ToRA's (arXiv 2309.17452, section 2.1), as in NuminaMath-TIR::
     ```output
     42
     ```
-    The answer is $\\boxed{42}$.
+    The answer is $\boxed{42}$.
 
 `parse_tora` and `render_tora` convert both ways without losing a character.
 """

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from mathlete.answers import BallotBox, admit
+from mathlete.answers.space import admit
+from mathlete.answers.vote import BallotBox
 from mathlete.engines.base import Completion, Sampling
 from mathlete.errors import ContextTooLong
 from mathlete.problem import Problem
@@ -171,7 +172,7 @@ async def _solution(attempt: Attempt, seconds: float) -> Solution:
 
 def _turns(completion: Completion) -> list[Turn]:
     """A completion as turns, its cost on the last of them; an empty completion is one too."""
-    text = completion.text
+    text = completion.text.encode("utf-8", "replace").decode()  # half a surrogate pair: no text
     status = completion.finish
     turns = list(parse_tora(text)) or [Turn(kind="text", text="", sampled=True)]
     # Not every server tells which stop string fired: ending right after a block asks as well.

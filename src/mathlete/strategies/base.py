@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from mathlete.answers import Ballot, Verifier
+from mathlete.answers.equal import Verifier
+from mathlete.answers.vote import Ballot
 from mathlete.budget import Budget
 from mathlete.engines.base import Engine
 from mathlete.problem import Problem
@@ -96,7 +97,8 @@ class Solution:
 
     `answer` is in the form of the problem's answer space; None when there is none. `stop` says
     why the strategy ended: `all` attempts done, `decided`, `time`, `tokens`, or for a single
-    attempt its trace's own reason. `correct` is None when there is no gold answer.
+    attempt its trace's own reason. `correct` tells whether the answer equals the gold one,
+    `covered` whether any attempt's did (pass@n); both are None without a gold answer.
     """
 
     problem: Problem
@@ -106,6 +108,7 @@ class Solution:
     cost: Cost
     stop: str
     correct: bool | None = None
+    covered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mathlete.answers import extract_answer
+from mathlete.answers.extract import extract_answer
 from mathlete.engines.base import Sampling
 from mathlete.problem import Problem
 from mathlete.prompts import Prompt

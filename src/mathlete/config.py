@@ -1,0 +1,153 @@
+"""Settings: defaults, then a recipe (YAML), then flags. Unknown keys name the nearest known one.
+
+The resolved settings are saved with every run, and a run goes on only under the same ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mathlete.errors import UsageError
+from mathlete.problem import AnswerSpace
+from mathlete.trace import content_key
+
+StrategyName = Literal["cot", "tir", "sc-tir"]
+
+SAMPLES: Mapping[StrategyName, int] = {"cot": 1, "tir": 1, "sc-tir": 16}
+"""Attempts a problem where `n` is not given."""
+
+PROMPTS: Mapping[StrategyName, str] = {
+    "cot": "cot-fewshot",
+    "tir": "tir-fewshot",
+    "sc-tir": "tir-fewshot",
+}
+
+EMBEDDED: Mapping[StrategyName, Mapping[str, Any]] = {
+    "cot": {"temperature": 0.3, "max_tokens": 200},
+    "tir": {"temperature": 0.3, "max_tokens": 200},
+    "sc-tir": {"temperature": 0.3, "max_tokens": 200},
+}
+"""What serves the embedded 135M model best (measured: docs/prompts.md); it is too small for 0.8."""
+
+
+class SolveConfig(BaseModel):
+    """The settings of `mathlete solve`. The defaults are Numina's where Numina has the setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    model_name: str | None = None
+    strategy: StrategyName = "sc-tir"
+    prompt: str = PROMPTS["sc-tir"]
+    n: Annotated[int, Field(ge=1, le=100_000)] = SAMPLES["sc-tir"]
+    depth: Annotated[int, Field(ge=1, le=1_000)] = 4
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.8
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Field(ge=1)] = 2048
+    seed: Annotated[int, Field(ge=0)] = 0
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+    answer_space: str | None = None
+    early_stop: bool = True
+    restart_on_fail: bool = True
+    require_output: bool = True
+    answer_window: Annotated[int, Field(ge=1)] | None = 100
+    last_number: bool = False
+    block_timeout: Annotated[float, Field(gt=0)] = 5.0
+    output_chars: Annotated[int, Field(ge=20)] = 200
+    memory_mib: Annotated[int, Field(ge=64)] = 512
+    context: Annotated[int, Field(ge=64)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("answer_space")
+    @classmethod
+    def _space_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else str(AnswerSpace.parse(value))
+
+    @property
+    def space(self) -> AnswerSpace | None:
+        """The answer space for every problem; None leaves it to the problem set."""
+        return None if self.answer_space is None else AnswerSpace.parse(self.answer_space)
+
+    def identity(self, model: str, prompt_text: str) -> dict[str, Any]:
+        """The settings on which a result depends, with the model's and the prompt's own identity.
+
+        Where the server listens and how many requests it gets at once changes no result, so a
+        run can go on at another address.
+        """
+        settings = self.model_dump(exclude={"model", "model_name", "concurrency"})
+        return {"model": model, **settings, "prompt_hash": content_key(prompt_text)[:12]}
+
+
+def resolve_solve(flags: Mapping[str, Any], recipe: Path | None = None) -> SolveConfig:
+    """Defaults, then the recipe's settings, then `flags` (None means not given).
+
+    Raises `UsageError`, one line, for an unknown key or a value out of range.
+    """
+    given: dict[str, Any] = {} if recipe is None else Recipe.load(recipe, job="solve").settings
+    given |= {key: value for key, value in flags.items() if value is not None}
+    strategy = given.get("strategy", "sc-tir")
+    if strategy not in SAMPLES:
+        raise UsageError(f"strategy {strategy!r} is not known: {_one_of(strategy, SAMPLES)}")
+    defaults: dict[str, Any] = {"n": SAMPLES[strategy], "prompt": PROMPTS[strategy]}
+    if given.get("model") is None:
+        defaults |= EMBEDDED[strategy]
+    if strategy == "cot":
+        # A chain of thought has no output to wait for; its answer may stand anywhere.
+        defaults["answer_window"] = None
+    return _validated(SolveConfig, defaults | given)
+
+
+class Recipe(BaseModel):
+    """A YAML file that names a job and its settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job: Literal["solve"]
+    description: str = ""
+    problems: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path, *, job: str | None = None) -> Recipe:
+        """Read and check a recipe. Raises `UsageError` in one line for anything wrong with it."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"recipe {path}: cannot be read ({error})") from error
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"recipe {path}: is no YAML ({' '.join(str(error).split())})"
+            ) from error
+        if not isinstance(content, dict):
+            raise UsageError(
+                f"recipe {path}: must hold keys and values, beginning with 'job: solve'"
+            )
+        recipe = _validated(cls, content, where=f"recipe {path}: ")
+        if job is not None and recipe.job != job:
+            raise UsageError(f"recipe {path}: is for 'mathlete {recipe.job}', not for {job!r}")
+        return recipe
+
+
+def _validated[M: BaseModel](model: type[M], values: Mapping[str, Any], where: str = "") -> M:
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "settings"
+        if first["type"] == "extra_forbidden":
+            known = _one_of(key, model.model_fields)
+            raise UsageError(f"{where}unknown setting {key!r}: {known}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        raise UsageError(f"{where}{key} = {first['input']!r}: {message}") from None
+
+
+def _one_of(value: object, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.4)
+    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(known)

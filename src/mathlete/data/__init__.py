@@ -1,0 +1,1 @@
+"""Data pipelines: a row in, rows out or a drop with its reason."""

@@ -1,0 +1,1 @@
+"""Measuring: metrics with their spread."""

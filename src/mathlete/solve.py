@@ -1,0 +1,135 @@
+"""The job behind `mathlete solve`: problems, settings and a place to keep what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from mathlete.answers.equal import Verifier
+from mathlete.config import SolveConfig
+from mathlete.engines import EngineSpec, open_engine
+from mathlete.engines.base import Engine
+from mathlete.errors import MathleteError
+from mathlete.problem import Problem
+from mathlete.prompts import load_prompt
+from mathlete.runs.store import Run
+from mathlete.sandbox import Limits, Sandbox
+from mathlete.strategies import build_strategy
+from mathlete.strategies.base import Context, Event, Journal, MemoryJournal, Solution, Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveJob:
+    """What to solve, how, and where to keep it.
+
+    `out` is the run's folder; None keeps nothing on disk. `runs` is the folder in which a run
+    without an `out` gets one of its own, named by content, so that the same job finds it again.
+    """
+
+    problems: Sequence[Problem]
+    config: SolveConfig
+    out: Path | None = None
+    runs: Path | None = None
+    name: str = "problem"
+
+    async def run(
+        self,
+        emit: Callable[[Event], None] = lambda event: None,
+        opened: Callable[[Engine, Run | None], None] = lambda engine, run: None,
+    ) -> list[Solution]:
+        """Solve every problem; stored ones are not solved again. In the order of `problems`.
+
+        `opened` hears of the engine and the run once both stand. Raises `UsageError` or
+        `EngineError` when the job cannot be done; what was stored until then stays.
+        """
+        config = self.config
+        strategy = build_strategy(config)
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(open_engine(_engine_spec(config)))
+            run = self._open_run(engine.model)
+            journal: Journal = MemoryJournal() if run is None else run
+            if run is not None:
+                stack.callback(run.close)
+                run.add_problems(self.problems)
+            opened(engine, run)
+            limits = Limits(wall_s=config.block_timeout, memory_mib=config.memory_mib)
+            ctx = Context(
+                engine=engine,
+                sandbox=await stack.enter_async_context(Sandbox(limits)),
+                verifier=await stack.enter_async_context(Verifier()),
+                slots=asyncio.Semaphore(engine.concurrency),
+                seed=config.seed,
+                journal=journal,
+                emit=emit,
+            )
+            return await self._solve_all(strategy, ctx, run)
+
+    def _open_run(self, model: str) -> Run | None:
+        if self.out is None and self.runs is None:
+            return None
+        config = self.config
+        identity = config.identity(model, load_prompt(config.prompt).text)
+        keys = [problem.key for problem in self.problems]
+        folder = self.out or Run.folder_for(self.runs or Path(), self.name, identity, keys)
+        environment = {"mathlete": version("mathlete"), "python": platform.python_version()}
+        return Run.create_or_resume(
+            folder, identity, settings=config.model_dump(), environment=environment
+        )
+
+    async def _solve_all(self, strategy: Strategy, ctx: Context, run: Run | None) -> list[Solution]:
+        """All problems in order; while the last attempts of one run, the next ones begin."""
+        solutions: dict[str, Solution] = {}
+
+        async def work(queue: Iterator[Problem]) -> None:
+            for problem in queue:
+                stored = None if run is None else run.solution(problem)
+                if stored is None:
+                    stored = await self._solve_one(strategy, problem, ctx)
+                    if run is not None:
+                        run.save_solution(stored)
+                solutions[problem.key] = stored
+                ctx.emit(
+                    Event(kind="solved", problem=problem, ballot=stored.ballot, solution=stored)
+                )
+
+        queue = iter(self.problems)
+        workers = 1 + ctx.engine.concurrency // self.config.n
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(workers, len(self.problems))):
+                    group.create_task(work(queue))
+        except* MathleteError as errors:
+            raise _first(errors) from None
+        return [solutions[problem.key] for problem in self.problems]
+
+    async def _solve_one(self, strategy: Strategy, problem: Problem, ctx: Context) -> Solution:
+        budget = ctx.budget.child(seconds=self.config.time_limit)
+        solution = await strategy.solve(problem, ctx.within(budget))
+        if problem.answer is None:
+            return solution
+        right = [
+            entry.answer
+            for entry in solution.ballot.entries
+            if await ctx.verifier.equal(problem.answer, entry.answer)
+        ]
+        return replace(solution, correct=solution.answer in right, covered=bool(right))
+
+
+def _first(errors: BaseExceptionGroup[MathleteError]) -> MathleteError:
+    """One of the errors of a group: the first that happened."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _engine_spec(config: SolveConfig) -> EngineSpec:
+    return EngineSpec(
+        model=config.model,
+        model_name=config.model_name,
+        concurrency=config.concurrency,
+        context=config.context,
+    )

@@ -1,0 +1,81 @@
+"""Strategies: ways to solve a problem, each one file, each composable with the others.
+
+`STRATEGIES` is what `--strategy` knows. A new one is a file with a frozen dataclass that has
+`solve(problem, ctx)`, and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mathlete.config import PROMPTS, SolveConfig
+from mathlete.engines.base import Sampling
+from mathlete.errors import UsageError
+from mathlete.prompts import Prompt, load_prompt
+from mathlete.strategies.attempt import CodeRules
+from mathlete.strategies.base import Strategy
+from mathlete.strategies.cot import Cot
+from mathlete.strategies.tir import Tir
+from mathlete.strategies.vote import Vote
+
+__all__ = ["STRATEGIES", "build_strategy"]
+
+
+def build_strategy(config: SolveConfig) -> Strategy:
+    """The strategy that the settings ask for. Raises `UsageError` for a prompt of another kind."""
+    kind, make = STRATEGIES[config.strategy]
+    prompt = load_prompt(config.prompt)
+    if prompt.kind != kind:
+        raise UsageError(
+            f"prompt {config.prompt!r} is of kind {prompt.kind!r}, strategy {config.strategy!r} needs "
+            f"one of kind {kind!r}: for example --prompt {PROMPTS[config.strategy]}"
+        )
+    return make(config, prompt)
+
+
+def _sampling(config: SolveConfig) -> Sampling:
+    return Sampling(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens
+    )
+
+
+def _voted(config: SolveConfig, inner: Strategy) -> Strategy:
+    if config.n == 1 and config.strategy != "sc-tir":
+        return inner
+    return Vote(inner=inner, n=config.n, early_stop=config.early_stop)
+
+
+def _cot(config: SolveConfig, prompt: Prompt) -> Strategy:
+    cot = Cot(
+        prompt=prompt,
+        sampling=_sampling(config),
+        answer_window=config.answer_window,
+        last_number=config.last_number,
+    )
+    return _voted(config, cot)
+
+
+def _tir(config: SolveConfig, prompt: Prompt) -> Strategy:
+    rules = CodeRules(timeout_s=config.block_timeout, output_chars=config.output_chars)
+    if prompt.prelude:
+        rules = CodeRules(
+            timeout_s=rules.timeout_s, output_chars=rules.output_chars, prelude=prompt.prelude
+        )
+    tir = Tir(
+        prompt=prompt,
+        sampling=_sampling(config),
+        depth=config.depth,
+        restart_on_fail=config.restart_on_fail,
+        require_output=config.require_output,
+        answer_window=config.answer_window,
+        code=rules,
+    )
+    return _voted(config, tir)
+
+
+STRATEGIES: Mapping[str, tuple[str, Callable[[SolveConfig, Prompt], Strategy]]] = {
+    "cot": ("cot", _cot),
+    "tir": ("tir", _tir),
+    "sc-tir": ("tir", _tir),
+}
+"""Name → the kind of prompt it needs, and how it is made from settings."""
