@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -104,8 +105,8 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _need_data(library: str) -> ProblemError:
-    return ProblemError(f'{library} is not installed: pip install "mathlete[data]"')
+def _need_data(library: str, purpose: str) -> ProblemError:
+    return ProblemError(f'{purpose}, install {library}: pip install "mathlete[data]"')
 
 
 def _read_parquet(data: bytes, name: str) -> Iterator[Row]:
@@ -113,7 +114,7 @@ def _read_parquet(data: bytes, name: str) -> Iterator[Row]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise _need_data("pyarrow") from None
+        raise _need_data("pyarrow", f"{name}: to read Parquet") from None
     try:
         rows = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -131,22 +132,18 @@ _READERS = {
 }
 
 
-def _read_file(path: Path) -> Iterator[Row]:
+def _read_file(path: Path, name: str) -> Iterator[Row]:
     zipped = path.suffix == ".gz"
     suffix = Path(path.stem).suffix if zipped else path.suffix
     reader = _READERS.get(suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
-        raise ProblemError(f"{path}: a problem set ends in one of {known} (or that and .gz)")
+        raise ProblemError(f"{name}: a problem set ends in one of {known} (or that and .gz)")
     try:
         data = path.read_bytes()
-        return reader(gzip.decompress(data) if zipped else data, str(path))
-    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise ProblemError(f"{path}: cannot be read: {_line(error)}") from None
-
-
-# A dataset of the Hub: owner/name, then a configuration and a split when there are several.
-_HUB = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(?::(?P<config>[\w.-]+))??(?::(?P<split>[\w.-]+))?")
+        return reader(gzip.decompress(data) if zipped else data, name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ProblemError(f"{name}: cannot be read: {_line(error)}") from None
 
 
 def _read_dataset(path: str, config: str | None, split: str | None) -> Iterator[Row]:
@@ -154,40 +151,47 @@ def _read_dataset(path: str, config: str | None, split: str | None) -> Iterator[
     try:
         import datasets
     except ImportError:
-        raise _need_data("datasets") from None
+        raise _need_data("datasets", f"{path}: no such file; to load it as a dataset") from None
     try:
         if Path(path, "dataset_info.json").exists() or Path(path, "dataset_dict.json").exists():
             loaded = datasets.load_from_disk(path)
         else:
             loaded = datasets.load_dataset(path, config)
-    except Exception as error:  # the library raises errors of a dozen libraries below it
+    except Exception as error:  # it raises the errors of a dozen libraries below it
         raise ProblemError(f"{path}: cannot be loaded by datasets: {_line(error)}") from None
     name = path
     if isinstance(loaded, dict):
-        splits = list(loaded)
-        split = split or ("test" if "test" in splits else splits[0] if len(splits) == 1 else None)
-        if split not in splits:
-            raise ProblemError(
-                f"{path}: name a split, as in {path}:{splits[0]}; it has {listed(splits)}"
-            )
+        names = list(loaded)
+        split = split or ("test" if "test" in names else names[0] if len(names) == 1 else None)
+        if split not in names:
+            example = f"{path}:{names[0]}" if names else path
+            raise ProblemError(f"{path}: name a split, as in {example}; it has {listed(names)}")
         loaded, name = loaded[split], f"{path}:{split}"
     for number, row in enumerate(loaded, 1):
         yield Row(f"{name}: row {number}", row)
 
 
-def read_rows(source: str | Path) -> Iterator[Row]:
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def read_rows(source: str | Path, name: str | None = None) -> Iterator[Row]:
     """The rows of a file, a folder or a dataset of the Hub, in order.
 
-    Raises `ProblemError` for what cannot be found or read, also while iterating.
+    A folder or Hub id may end in `:split` or `:config:split`. `name` stands for the source in
+    places and messages. Raises `ProblemError` for what cannot be found or read, also while
+    iterating.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _read_dataset(str(path), None, None)
-    if path.exists():
-        return _read_file(path)
-    hub = _HUB.fullmatch(str(source))
-    if hub and isinstance(source, str) and Path(hub["path"]).suffix not in (*_READERS, ".gz"):
-        if Path(hub["path"]).is_dir():
-            return _read_dataset(hub["path"], hub["config"], hub["split"])
-        return _read_dataset(hub["path"], hub["config"], hub["split"])
-    raise ProblemError(f"{source}: no such file, folder or shipped problem set")
+    text = str(source)
+    name = name or text
+    try:
+        if Path(text).is_file():
+            return _read_file(Path(text), name)
+        path, *rest = text.split(":")
+        if len(rest) <= 2:
+            config, split = [None, None, *rest][-2:]
+            missing_file = Path(path.split("/")[0]).is_dir() or Path(path).suffix in _READERS
+            if Path(path).is_dir() or (_HUB_ID.fullmatch(path) and not missing_file):
+                return _read_dataset(path, config, split)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise ProblemError(f"{name[:200]}: cannot be read: {_line(error)}") from None
+    raise ProblemError(f"{name[:200]}: no such file, folder or problem set")

@@ -180,7 +180,11 @@ def _map_columns(rows: list[Row], given: Mapping[str, str], name: str) -> dict[s
             mapping[what] = column
     if "statement" not in mapping:
         wanted = ", ".join(_NAMES["statement"])
-        raise ProblemError(f"{name}: no column {wanted}; the columns are {listed(columns)}")
+        raise ProblemError(
+            f"{name}: no column for the statement ({wanted}); the columns are {listed(columns)}"
+        )
+    if "solution" in given and "answer" not in given:
+        mapping.pop("answer", None)
     if "answer" in mapping:
         mapping.pop("solution", None)
     return {what: mapping[what] for what in _NAMES if what in mapping}
@@ -193,11 +197,11 @@ def _statement(row: Row, column: str) -> str:
         users = [m.get("content") for m in value if isinstance(m, dict) and m.get("role") == "user"]
         value = users[0] if len(users) == 1 else value
     if column not in row.values:
-        raise row.error(f"no {column!r} in this row; it has {listed(row.values)}")
+        raise ProblemError(f"no {column!r} in this row; it has {listed(row.values)}")
     if not isinstance(value, str):
-        raise row.error(f"{column!r} must be text, not {type(value).__name__}")
+        raise ProblemError(f"{column!r} must be text, not {type(value).__name__}")
     if not value.strip():
-        raise row.error(f"{column!r} is empty: a problem needs a text")
+        raise ProblemError(f"{column!r} is empty: a problem needs a text")
     return value.strip()
 
 
@@ -206,7 +210,7 @@ def _answer(row: Row, column: str) -> str | None:
     value = row.values.get(column)
     if isinstance(value, list):
         if not all(isinstance(v, str | int | float) for v in value):
-            raise row.error(f"{column!r} must be a text, a number or a list of them")
+            raise ProblemError(f"{column!r} must be a text, a number or a list of them")
         value = ", ".join(str(v) for v in value)
     if value is None or isinstance(value, str):
         text = value or ""
@@ -216,30 +220,48 @@ def _answer(row: Row, column: str) -> str | None:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise row.error(f"{column!r} must be a text or a number, not {type(value).__name__}")
+    raise ProblemError(f"{column!r} must be a text or a number, not {type(value).__name__}")
+
+
+def _optional(row: Row, column: str | None) -> str:
+    value = None if column is None else row.values.get(column)
+    return "" if value is None else str(value)
+
+
+def _gold(row: Row, mapping: Mapping[str, str]) -> str | None:
+    if "answer" in mapping:
+        return _answer(row, mapping["answer"])
+    boxed = last_boxed(_optional(row, mapping.get("solution")))
+    return boxed[0] if boxed else None
+
+
+def _check_gold(problem: Problem) -> None:
+    """An integer space without the gold answer is the wrong space: nothing could be right."""
+    from mathlete.answers.space import admit  # which needs `AnswerSpace`
+
+    gold, space = problem.answer, problem.space
+    if space.kind == "integer" and gold is not None and admit(space, gold) is None:
+        raise ProblemError(f"the gold answer {gold[:80]!r} is not in the answer space {space}")
 
 
 def _build(rows: list[Row], mapping: Mapping[str, str], space: AnswerSpace | None) -> list[Problem]:
     seen: Counter[tuple[str, AnswerSpace]] = Counter()
     problems = []
     for row in rows:
-        statement = _statement(row, mapping["statement"])
-        answer = _answer(row, mapping["answer"]) if "answer" in mapping else None
-        if "solution" in mapping:
-            boxed = last_boxed(str(row.values.get(mapping["solution"]) or ""))
-            answer = boxed[0] if boxed else None
         try:
-            own = str(row.values.get(mapping.get("space", "")) or "")
+            own = _optional(row, mapping.get("space"))
             row_space = space or (AnswerSpace.parse(own) if own else AnswerSpace())
+            statement = _statement(row, mapping["statement"])
             problem = Problem(
                 statement,
-                answer,
+                _gold(row, mapping),
                 row_space,
                 source=row.place,
-                id="" if (v := row.values.get(mapping.get("id", ""))) is None else str(v),
+                id=_optional(row, mapping.get("id")),
                 copy=seen[statement, row_space],
                 extra={k: v for k, v in row.values.items() if k not in mapping.values()},
             )
+            _check_gold(problem)
         except UsageError as error:
             raise row.error(str(error)) from None
         seen[statement, row_space] += 1
@@ -287,17 +309,16 @@ def load_problems(
     Gold answers are the answer column's text, what follows the last `####` in it (GSM8K), or,
     where there is no answer column, the last box in the solution (MATH).
 
-    Raises `ProblemError`, one line that names the file and the line, for anything broken; no row
-    is ever left out.
+    Raises `ProblemError`, one line that names the file and the line, for anything broken, a gold
+    answer outside an integer space included; no row is ever left out.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: must be at least 1")
     name = str(source)
     if isinstance(source, str) and source in shipped_sets():
-        with resources.as_file(
-            resources.files("mathlete").joinpath("sets", f"{source}.jsonl")
-        ) as path:
-            rows = list(islice(read_rows(path), limit))
+        folder = resources.files("mathlete").joinpath("sets")
+        with resources.as_file(folder.joinpath(f"{source}.jsonl")) as path:
+            rows = list(islice(read_rows(path, name), limit))
     else:
         rows = list(islice(read_rows(source), limit))
     if not rows:
