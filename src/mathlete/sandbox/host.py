@@ -1,0 +1,444 @@
+"""`Sandbox` and `Session`: the surface that everything else uses.
+
+A sandbox owns a zygote and a few ready sessions; a session takes one at its first block. The host
+decides about time, kills and violations; from inside comes only text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from mathlete.errors import SandboxError
+from mathlete.sandbox import layers as layering
+from mathlete.sandbox import wire
+from mathlete.sandbox.execution import Execution, Limits, Status
+from mathlete.sandbox.parent import Parent, python_folders
+from mathlete.sandbox.worker import Lost, Reply, Worker
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 0.5
+"""How long a block may take to end after it was interrupted, before its process is killed."""
+
+_CLEAN_UP_S = 1.0
+
+PRELOAD = (
+    "math", "cmath", "itertools", "functools", "collections", "fractions", "decimal", "random",
+    "statistics", "string", "re", "json", "time", "datetime", "heapq", "bisect", "operator",
+    "copy", "typing", "dataclasses", "numpy", "mpmath", "sympy",
+)  # fmt: skip
+"""Imported once, before any session: what most blocks use and is cheap to fork."""
+
+
+class Sandbox:
+    """Runs model-written Python in sessions that are closed off from this machine.
+
+    `limits` hold for every session. `require` names layers or properties (`network`,
+    `filesystem`, …) without which it refuses to start. `preload` names the modules that sessions
+    find imported already. `layers` limits which mechanisms are used, to emulate a poorer machine;
+    `{"none"}` by name allows to run without any. `ready` is the number of sessions kept waiting,
+    `concurrency` the number of blocks that run at the same time (default: the CPUs this process
+    may use).
+
+    An asynchronous context manager. Raises `SandboxError` when not even the weakest acceptable
+    walls stand, or not those required; `UsageError` for an unknown name.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        *,
+        require: Collection[str] = (),
+        preload: Collection[str] = PRELOAD,
+        layers: Collection[str] | None = None,
+        ready: int = 4,
+        concurrency: int | None = None,
+    ) -> None:
+        self.limits = limits
+        known = (*layering.MECHANISMS, *layering.PROPERTIES)
+        layering.check_names(require, known, "sandbox layer")
+        layering.check_names(layers or (), (*layering.MECHANISMS, layering.NONE), "sandbox layer")
+        self._require = tuple(require)
+        self._asked = frozenset(layering.MECHANISMS if layers is None else layers)
+        self._preload = tuple(preload)
+        self._ready_target = ready
+        self._concurrency = concurrency or len(os.sched_getaffinity(0))
+        self._parent: Parent | None = None
+        self._starting = asyncio.Lock()
+        self._slots = asyncio.Semaphore(self._concurrency)
+        self._numbers = itertools.count(1)
+        self._workers: dict[int, Worker] = {}
+        self._waiting: deque[Worker] = deque()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._started()
+        except BaseException:
+            await self.close()
+            raise
+        self._refill()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """The mechanisms and properties that are active; empty before the sandbox is entered."""
+        active = self._parent.active if self._parent else frozenset()
+        return active | layering.properties(active)
+
+    def report(self) -> list[layering.Layer]:
+        """Every layer: active or not, what it stops, why it is missing, what to do."""
+        if self._parent is None:
+            raise SandboxError("the sandbox is not open: use `async with`")
+        return layering.report(self._parent.active, self._parent.missing)
+
+    @property
+    def parent_pid(self) -> int | None:
+        """Process id of the warm parent of all sessions."""
+        return self._parent.pid if self._parent else None
+
+    @asynccontextmanager
+    async def session(self, *, seed: int = 0) -> AsyncIterator[Session]:
+        """A new namespace in a process of its own; gone, with its children, on leaving.
+
+        `seed` (taken modulo 2^64) fixes every random generator that is not given a seed.
+        """
+        session = Session(self, seed % 2**64)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    async def close(self) -> None:
+        """End every session and the parent. Safe to call twice."""
+        self._closed = True
+        for worker in list(self._workers.values()):
+            self.discard(worker)
+        self._waiting.clear()
+        parent, self._parent = self._parent, None
+        if parent:
+            await parent.close()
+
+    # --- the pool ----------------------------------------------------------------------------
+
+    async def _started(self) -> Parent:
+        if self._closed:
+            raise SandboxError("the sandbox is closed: open a new one")
+        if self._parent and self._parent.alive:
+            return self._parent
+        async with self._starting:
+            if self._parent and self._parent.alive:
+                return self._parent
+            if self._parent:
+                await self._parent.close()
+            self._parent = parent = Parent(self._zygote_config(), self._hear)
+            await parent.start()
+            layering.check_active(parent.active, self._require, self._asked, parent.missing)
+            self._warn(parent)
+            return parent
+
+    def _zygote_config(self) -> wire.ZygoteConfig:
+        readable, imports = python_folders()
+        limits = self.limits
+        return wire.ZygoteConfig(
+            layers=tuple(name for name in layering.MECHANISMS if name in self._asked),
+            memory_mib=limits.memory_mib,
+            processes=limits.processes,
+            threads=limits.threads,
+            output_mib=limits.output_mib,
+            scratch_mib=limits.scratch_mib,
+            preload=self._preload,
+            readable=readable,
+            import_path=imports,
+        )
+
+    def _warn(self, parent: Parent) -> None:
+        have = layering.properties(parent.active)
+        missing = [name for name in layering.PROPERTIES if name not in have]
+        if missing:
+            logger.warning(
+                "the sandbox is weaker than it should be: no wall for %s (see `mathlete doctor`)",
+                ", ".join(missing),
+            )
+        if self.limits.processes > 1 and "namespaces" not in parent.active:
+            raise SandboxError(
+                f"processes={self.limits.processes} needs namespaces, which are not active here: "
+                "set processes to 1"
+            )
+
+    def _hear(self, message: dict[str, Any], fd: int | None) -> None:
+        event = message["event"]
+        if event == "gone":
+            for each in list(self._workers.values()):
+                each.has_ended(None)
+            return
+        worker = self._workers.get(message["number"])
+        if event == "spawned":
+            if worker:
+                worker.spawned(fd)
+            elif fd is not None:
+                os.close(fd)
+        elif event == "ended" and worker:
+            worker.has_ended(message["status"])
+        elif event == "refused" and worker:
+            worker.ready.set_result(Lost(message["error"]))
+
+    def _spawn(self, parent: Parent) -> Worker:
+        worker = Worker(next(self._numbers))
+        self._workers[worker.number] = worker
+        try:
+            parent.spawn(worker.number, worker.theirs, worker.output)
+        except SandboxError:
+            self.discard(worker)
+            raise
+        worker.theirs.close()
+        return worker
+
+    def _refill(self) -> None:
+        parent = self._parent
+        if self._closed or parent is None or not parent.alive:
+            return
+        self._forget_lost()
+        with contextlib.suppress(SandboxError):  # the next session meets it and says so
+            while len(self._waiting) < self._ready_target:
+                self._waiting.append(self._spawn(parent))
+
+    def _forget_lost(self) -> None:
+        for worker in [worker for worker in self._waiting if worker.lost]:
+            self._waiting.remove(worker)
+            self.discard(worker)
+
+    async def take(self) -> Worker:
+        """A process that is ready for its first block."""
+        parent = await self._started()
+        self._forget_lost()
+        worker = self._waiting.popleft() if self._waiting else self._spawn(parent)
+        asyncio.get_running_loop().call_soon(self._refill)
+        try:
+            problem = await asyncio.shield(worker.ready)
+        except asyncio.CancelledError:
+            self.discard(worker)
+            raise
+        if problem:
+            self.discard(worker)
+            raise SandboxError(f"a sandbox session could not be started: {problem.why}")
+        return worker
+
+    def discard(self, worker: Worker) -> None:
+        """End a process and forget it."""
+        self._workers.pop(worker.number, None)
+        if worker.pidfd < 0 and self._parent:
+            self._parent.kill(worker.number)
+        worker.close()
+
+    @property
+    def slots(self) -> asyncio.Semaphore:
+        """Held while a block runs, so that its time is its own."""
+        return self._slots
+
+
+class Session:
+    """One namespace whose names live from block to block. Made by `Sandbox.session`."""
+
+    def __init__(self, sandbox: Sandbox, seed: int) -> None:
+        self._sandbox = sandbox
+        self._seed = seed
+        self._worker: Worker | None = None
+        self._lock = asyncio.Lock()
+        self._fresh = True
+        self._ending: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def run(self, code: str, *, timeout_s: float | None = None) -> Execution:
+        """Run one block; a last expression is printed as in a notebook.
+
+        `timeout_s` replaces `Limits.wall_s` for this block. What the code does wrong is in the
+        result, never raised; `SandboxError` means that nothing could be run. Cancelling the
+        awaiting task ends the block. Blocks of one session run one after the other.
+        """
+        async with self._lock:
+            if self._closed:
+                raise SandboxError("the session is closed: open a new one")
+            if self._ending:
+                await asyncio.shield(self._ending)
+            worker, lost_before = await self._ready_worker()
+            limit = self._sandbox.limits.wall_s if timeout_s is None else timeout_s
+            async with self._sandbox.slots:
+                run = _Run(self._sandbox, worker, limit)
+                try:
+                    execution = await run.execute(code, self._seed, state_lost=lost_before)
+                except asyncio.CancelledError:
+                    self._abandon(run)
+                    raise
+            if worker.lost:
+                self._drop()
+            self._fresh = False
+            return execution
+
+    async def _ready_worker(self) -> tuple[Worker, bool]:
+        """The session's process, and whether an earlier one was lost between two blocks."""
+        lost = False
+        if self._worker and self._worker.lost:
+            self._drop()
+            lost = not self._fresh
+        if self._worker is None:
+            self._worker = await self._sandbox.take()
+        return self._worker, lost
+
+    def _drop(self) -> None:
+        if self._worker:
+            self._sandbox.discard(self._worker)
+        self._worker = None
+
+    def _abandon(self, run: _Run) -> None:
+        """The caller went away in the middle of a block: end it, and keep the state if possible."""
+        self._fresh = False
+        if self._closed:
+            return
+        self._ending = asyncio.create_task(self._end(run))
+
+    async def _end(self, run: _Run) -> None:
+        await run.end()
+        if run.worker.lost and run.worker is self._worker:
+            self._drop()
+        self._ending = None
+
+    def close(self) -> None:
+        """End the session's process now."""
+        self._closed = True
+        if self._ending:
+            self._ending.cancel()
+        self._drop()
+
+
+class _Run:
+    """One block on its way: its timers, and the verdict."""
+
+    def __init__(self, sandbox: Sandbox, worker: Worker, wall_s: float) -> None:
+        self.limits = sandbox.limits
+        self.worker = worker
+        self.wall_s = wall_s
+        self.late = ""
+        self.killed = False
+        self._loop = asyncio.get_running_loop()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._reply: asyncio.Future[Reply | Lost] | None = None
+        self._cpu_before = 0.0
+
+    async def execute(self, code: str, seed: int, *, state_lost: bool) -> Execution:
+        """Send the block, wait for its end or its limits, and say what happened."""
+        self._cpu_before = self.worker.cpu_seconds() or 0.0
+        started = time.perf_counter()
+        self._reply = self.worker.begin(code, seed)
+        self._after(self.wall_s, self._too_late, f"the block ran longer than {self.wall_s:g} s")
+        if self.limits.cpu_s is not None:
+            self._after(self.limits.cpu_s, self._check_cpu)
+        try:
+            reply = await asyncio.shield(self._reply)
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        seconds = time.perf_counter() - started
+        total = self.worker.cpu_seconds()
+        if isinstance(reply, Lost):
+            status, error = await self._post_mortem(reply)
+        else:
+            status, error = self._verdict(reply)
+        cpu = reply.cpu_seconds if isinstance(reply, Reply) else 0.0
+        stdout, size = self.worker.take_output(self.limits.output_chars)
+        if size >= self.limits.output_mib << 20 and status in ("ok", "error", "output"):
+            status = "output"
+            error = f"OutputLimit: the block wrote more than {self.limits.output_mib} MiB"
+        return Execution(
+            status=status,
+            stdout=stdout,
+            error=error,
+            seconds=seconds,
+            cpu_seconds=cpu if total is None else max(0.0, total - self._cpu_before),
+            state_lost=state_lost or self.worker.lost is not None,
+        )
+
+    async def end(self) -> None:
+        """Interrupt the block, then kill it; returns when it has ended."""
+        self._too_late("cancelled")
+        if self._reply:
+            await self._reply
+        for timer in self._timers:
+            timer.cancel()
+        self.worker.take_output(1)
+
+    def _after(self, seconds: float, action: Any, *args: Any) -> None:
+        self._timers.append(self._loop.call_later(seconds, action, *args))
+
+    def _too_late(self, why: str) -> None:
+        if self.late:
+            return
+        self.late = why
+        self.worker.interrupt()
+        self._after(GRACE_S, self._kill)
+
+    def _kill(self) -> None:
+        self.killed = True
+        self.worker.kill()
+
+    def _check_cpu(self) -> None:
+        limit = self.limits.cpu_s or 0.0
+        now = self.worker.cpu_seconds()
+        left = limit - (now - self._cpu_before) if now is not None else 0.0
+        if left <= 0:
+            self._too_late(f"the block used more than {limit:g} s of CPU time")
+        else:  # several threads can use it up faster than the clock runs
+            self._after(max(left / 4, 0.01), self._check_cpu)
+
+    def _verdict(self, reply: Reply) -> tuple[Status, str]:
+        if self.late:
+            where = reply.text.rpartition("\n")[0] if reply.text.startswith("Traceback") else ""
+            return "timeout", f"{where}\nTimeoutError: {self.late}".lstrip("\n")
+        if reply.status == wire.OK:
+            return "ok", reply.text
+        if reply.status == wire.MEMORY:
+            return "memory", reply.text
+        return "error", reply.text
+
+    async def _post_mortem(self, lost: Lost) -> tuple[Status, str]:
+        gone = "; names defined before are gone"
+        if self.late:
+            return "timeout", f"TimeoutError: {self.late} and had to be killed{gone}"
+        if lost.why != "its process ended":
+            return "killed", f"Killed: the block broke the sandbox: {lost.why}{gone}"
+        self.worker.kill()
+        try:
+            status = await asyncio.wait_for(asyncio.shield(self.worker.ended), _CLEAN_UP_S)
+        except TimeoutError:
+            status = None
+        return "killed", f"Killed: the block ended its process{_cause(status)}{gone}"
+
+
+def _cause(status: int | None) -> str:
+    import signal
+
+    if status is None:
+        return ""
+    if status >= 0:
+        return f" with exit status {status}"
+    with contextlib.suppress(ValueError):
+        return f" by {signal.Signals(-status).name}"
+    return f" by signal {-status}"

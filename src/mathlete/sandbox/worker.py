@@ -1,0 +1,210 @@
+"""The host's end of one session process: a socket, an output file, a process descriptor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mathlete.sandbox.execution import head_and_tail
+from mathlete.sandbox.wire import FIRST_NONCE, MAX_ERROR_BYTES, READY, REPLY, REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A well-formed frame with the right nonce."""
+
+    status: int
+    cpu_seconds: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """There will be no reply: the process is gone or broke the protocol."""
+
+    why: str
+
+
+class Worker:
+    """One session process, from the request for it until nothing of it is left."""
+
+    def __init__(self, number: int) -> None:
+        """Make the descriptors; `theirs` goes to the zygote and is closed by `sent`."""
+        self.number = number
+        self._loop = asyncio.get_running_loop()
+        self.ours, self.theirs = socket.socketpair()
+        self.ours.setblocking(False)
+        self.output = os.memfd_create("mathlete-output", os.MFD_CLOEXEC)
+        # Appending makes every write land at the end, also after the host has emptied the file.
+        fcntl.fcntl(self.output, fcntl.F_SETFL, os.O_APPEND)
+        self.pidfd = -1
+        self.clock: int | None = None
+        self.ready: asyncio.Future[Lost | None] = self._loop.create_future()
+        self.ended: asyncio.Future[int | None] = self._loop.create_future()
+        self.lost: Lost | None = None
+        self._reply: asyncio.Future[Reply | Lost] | None = None
+        self._nonce = FIRST_NONCE
+        self._buffer = b""
+        self._loop.add_reader(self.ours.fileno(), self._readable)
+
+    # --- what the zygote tells ---------------------------------------------------------------
+
+    def spawned(self, pidfd: int | None) -> None:
+        """The process exists."""
+        if pidfd is None:
+            return
+        if self.ours.fileno() < 0:  # closed while it was being made
+            _send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+            return
+        self.pidfd = pidfd
+        self.clock = _cpu_clock(pidfd)
+
+    def has_ended(self, status: int | None) -> None:
+        """The process was reaped; a negative status is a signal, None is not known."""
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    # --- blocks ------------------------------------------------------------------------------
+
+    def begin(self, code: str, seed: int) -> asyncio.Future[Reply | Lost]:
+        """Send a block; the future gets its reply, or why there will be none."""
+        self._reply = self._loop.create_future()
+        if self.lost:
+            self._reply.set_result(self.lost)
+            return self._reply
+        self._nonce = os.urandom(16)
+        data = code.encode("utf-8", "surrogatepass")
+        frame = REQUEST.pack(len(data), seed, self._nonce) + data
+        try:
+            sent = self.ours.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return self._reply  # the end of the process is noticed by reading
+        if sent < len(frame):
+            self._send_rest(memoryview(frame)[sent:])
+        return self._reply
+
+    def _send_rest(self, rest: memoryview) -> None:
+        def writable() -> None:
+            nonlocal rest
+            try:
+                rest = rest[self.ours.send(rest) :]
+            except BlockingIOError:
+                return
+            except OSError:
+                rest = rest[:0]
+            if not rest:
+                self._loop.remove_writer(self.ours.fileno())
+
+        self._loop.add_writer(self.ours.fileno(), writable)
+
+    def _readable(self) -> None:
+        try:
+            data = self.ours.recv(1 << 17)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose("its process ended")
+            return
+        self._buffer += data
+        if len(self._buffer) < REPLY.size:
+            return
+        length, nonce, status, cpu_seconds = REPLY.unpack_from(self._buffer)
+        if nonce != self._nonce or length > MAX_ERROR_BYTES:
+            self._lose("it wrote on the sandbox's own channel")
+            return
+        if len(self._buffer) < REPLY.size + length:
+            return
+        if len(self._buffer) > REPLY.size + length:
+            self._lose("it wrote on the sandbox's own channel")
+            return
+        text = self._buffer[REPLY.size :].decode("utf-8", "backslashreplace")
+        self._buffer = b""
+        self._nonce = b""  # nothing is expected until the next block
+        if not self.ready.done():
+            self.ready.set_result(None if status == READY else Lost(text))
+        elif self._reply and not self._reply.done():
+            self._reply.set_result(Reply(status, cpu_seconds, text))
+
+    def _lose(self, why: str) -> None:
+        if self.lost:
+            return
+        self.lost = Lost(why)
+        self._loop.remove_reader(self.ours.fileno())
+        self._loop.remove_writer(self.ours.fileno())
+        self.kill()
+        if not self.ready.done():
+            self.ready.set_result(self.lost)
+        if self._reply and not self._reply.done():
+            self._reply.set_result(self.lost)
+
+    # --- signals, time, output ---------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the block."""
+        if self.pidfd >= 0:
+            _send_signal(self.pidfd, signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the process; it cannot prevent that."""
+        if self.pidfd >= 0:
+            _send_signal(self.pidfd, signal.SIGKILL)
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time of the process so far, as the kernel counts it; None when not known."""
+        if self.clock is None:
+            return None
+        try:
+            return time.clock_gettime(self.clock)
+        except OSError:
+            return None
+
+    def take_output(self, chars: int) -> tuple[str, int]:
+        """What was written since the last call, shortened to `chars`, and its size in bytes."""
+        most = 4 * chars
+        head = os.pread(self.output, most + 1, 0)
+        if not head:
+            return "", 0
+        size, tail = len(head), b""
+        if size > most:
+            size = os.fstat(self.output).st_size
+            if size > len(head):
+                tail = os.pread(self.output, most, max(0, size - most))
+        os.ftruncate(self.output, 0)
+        return head_and_tail(head, tail, size, chars), size
+
+    def close(self) -> None:
+        """Kill the process and let go of everything."""
+        self._lose("it was closed")
+        self.kill()
+        for end in (self.ours, self.theirs):
+            end.close()
+        for fd in (self.pidfd, self.output):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.output = -1
+        self.clock = None
+
+
+def _send_signal(pidfd: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def _cpu_clock(pidfd: int) -> int | None:
+    """The clock id of a process's CPU time: its pid, inverted, and CPUCLOCK_SCHED."""
+    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    found = re.search(r"^Pid:\s*(\d+)", text, re.MULTILINE)
+    return (~int(found[1]) << 3) | 2 if found else None
