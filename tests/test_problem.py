@@ -3,6 +3,7 @@ import gzip
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -307,9 +308,11 @@ def test_hostile_json_is_refused(tmp_path: Path, content: str) -> None:
     )
 
 
-@pytest.mark.parametrize("source", ["missing.jsonl", "no/such/file.csv", "x" * 5000, "a\0b", ""])
+@pytest.mark.parametrize(
+    "source", ["missing.jsonl", "no/such/file.csv", "x" * 5000, "a\0b", "", "."]
+)
 def test_missing_files(source: str) -> None:
-    assert "no such file" in refused(source) or "cannot be read" in refused(source)
+    assert re.search("no such file|cannot be|is empty", refused(source))
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -184,6 +184,8 @@ def read_rows(source: str | Path, name: str | None = None) -> Iterator[Row]:
     text = str(source)
     name = name or text
     try:
+        if not text.strip():
+            raise ProblemError("the name of the problem set is empty: name a file or a shipped set")
         if Path(text).is_file():
             return _read_file(Path(text), name)
         path, *rest = text.split(":")

@@ -52,10 +52,17 @@ def quick_equal(gold: str, answer: str) -> bool | None:
         return False
     first, second = number(one), number(other)
     if first is not None and second is not None:
+        if _is_percent(gold) != _is_percent(answer):  # 10% is 10 to some and 0.1 to others
+            first, second = (first, 100 * second) if _is_percent(gold) else (100 * first, second)
+            return first == second
         return _is_rounded(gold, first, second) or _is_rounded(answer, second, first)
     if _WORDS.fullmatch(one) and _WORDS.fullmatch(other) and not _NAMES & {one, other}:
         return one.casefold() == other.casefold()
     return None
+
+
+def _is_percent(written: str) -> bool:
+    return clean(written).endswith("%")
 
 
 def _is_rounded(written: str, value: Fraction, exact: Fraction) -> bool:
@@ -78,6 +85,9 @@ class VerifierStats:
     algebra: int = 0
     workers_started: int = 0
     undecided: Counter[str] = field(default_factory=Counter)
+
+
+_Pair = tuple[str, str, bool]  # two answers as LaTeX, and whether the first is the gold answer
 
 
 class _WorkerLost(Exception):  # noqa: N818
@@ -118,10 +128,10 @@ class _Worker:
             )
         return worker
 
-    async def ask(self, gold: str, answer: str, limit_s: float) -> dict[str, Any]:
+    async def ask(self, gold: str, answer: str, directed: bool, limit_s: float) -> dict[str, Any]:
         """Compare one pair. After `TimeoutError` or `_WorkerLost` the worker is of no more use."""
         assert self._process.stdin is not None
-        data = json.dumps({"gold": gold, "answer": answer}).encode()
+        data = json.dumps({"gold": gold, "answer": answer, "directed": directed}).encode()
         async with asyncio.timeout(limit_s):
             try:
                 self._process.stdin.write(struct.pack(">I", len(data)) + data)
@@ -160,8 +170,8 @@ class Verifier:
         self._memory_mib = memory_mib
         self._slots = asyncio.Semaphore(workers or min(4, os.cpu_count() or 1))
         self._idle: list[_Worker] = []
-        self._results: OrderedDict[tuple[str, str], bool] = OrderedDict()
-        self._running: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._results: OrderedDict[_Pair, bool] = OrderedDict()
+        self._running: dict[_Pair, asyncio.Task[bool]] = {}
         self.stats = VerifierStats()
 
     async def __aenter__(self) -> Self:
@@ -180,33 +190,19 @@ class Verifier:
         await asyncio.gather(*(worker.kill() for worker in self._idle))
         self._idle.clear()
 
-    async def equal(self, gold: str, answer: str) -> bool:
-        """Whether the two answers have the same value; symmetric.
+    async def equal(self, one: str, other: str) -> bool:
+        """Whether two answers have the same value; symmetric.
 
         Takes at most `limit_s` once a worker is free. False where that cannot be decided; raises
         `MathleteError` only when no worker can be started at all.
         """
-        quick = quick_equal(gold, answer)
-        if quick is not None:
-            self.stats.quick += 1
-            return quick
-        one, other = sorted((latex(gold), latex(answer)))
-        pair = (one, other)
-        if pair in self._results:
-            self.stats.cached += 1
-            self._results.move_to_end(pair)
-            return self._results[pair]
-        if pair not in self._running:
-            task = asyncio.create_task(self._compare(pair))
-            self._running[pair] = task
-            task.add_done_callback(lambda _: self._running.pop(pair, None))
-        # shielded: another task may wait for the same pair, and the worker must be heard out
-        return await asyncio.shield(self._running[pair])
+        return await self._decide(one, other, directed=False)
 
     async def correct(self, problem: Problem, answer: str | None) -> bool | None:
         """Whether `answer` is right; None when the problem has no gold answer.
 
-        An answer outside the problem's answer space is wrong.
+        An answer outside the problem's answer space is wrong. Unlike `equal` this knows which is
+        the gold answer: "a + b = 5" is right where the gold answer is "5", not the other way round.
         """
         if problem.answer is None:
             return None
@@ -216,7 +212,7 @@ class Verifier:
             return False
         if problem.space.kind in ("integer", "text"):
             return gold == given
-        return await self.equal(gold, given)
+        return await self._decide(gold, given, directed=True)
 
     async def classes(self, answers: Sequence[str]) -> list[list[int]]:
         """Group equal answers: lists of indices, in order of each group's first answer.
@@ -242,7 +238,25 @@ class Verifier:
                 return index
         return None
 
-    async def _compare(self, pair: tuple[str, str]) -> bool:
+    async def _decide(self, gold: str, answer: str, *, directed: bool) -> bool:
+        quick = quick_equal(gold, answer)
+        if quick is not None:
+            self.stats.quick += 1
+            return quick
+        one, other = latex(gold), latex(answer)
+        pair = (one, other, True) if directed else (min(one, other), max(one, other), False)
+        if pair in self._results:
+            self.stats.cached += 1
+            self._results.move_to_end(pair)
+            return self._results[pair]
+        if pair not in self._running:
+            task = asyncio.create_task(self._compare(pair))
+            self._running[pair] = task
+            task.add_done_callback(lambda _: self._running.pop(pair, None))
+        # shielded: another task may wait for the same pair, and the worker must be heard out
+        return await asyncio.shield(self._running[pair])
+
+    async def _compare(self, pair: _Pair) -> bool:
         async with self._slots:
             reply = await self._ask(pair)
         if "error" in reply:
@@ -254,7 +268,7 @@ class Verifier:
             self._results.popitem(last=False)
         return self._results[pair]
 
-    async def _ask(self, pair: tuple[str, str]) -> dict[str, Any]:
+    async def _ask(self, pair: _Pair) -> dict[str, Any]:
         if self._idle:
             worker = self._idle.pop()
         else:

@@ -8,8 +8,13 @@ Every function here is linear in the length of the text and never raises.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(?P<open>\{)?|\\.|[{}]", re.DOTALL)
+_BETWEEN = re.compile(
+    r"(?!.*\n\s*\n)(?:[\s,;$&~]|\\[,; ]|\\q?quad(?![a-z])|\\text\{\s*(?:and|or)\s*\}|and|or){0,30}",
+    re.DOTALL,
+)
 _UNBRACED = re.compile(r"\\[A-Za-z]{1,30}(?:\{[^{}]{0,200}\}){0,3}|[^\s${}\\]{1,200}")
 
 _SAYS = re.compile(
@@ -29,6 +34,9 @@ _NUMBER = re.compile(
     r"(?<![\w.\\])[-−]?\$?(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)?(?:\.\d+|(?<=\d))"
     r"(?:[eE][-+]?\d{1,4}\b)?(?:\s?/\s?\d+)?"
 )
+_IN_SENTENCE = re.compile(
+    r"[A-Za-z].{1,300}?\s(?:is|are|be|equals)\s(?P<value>\$[^$]{1,200}\$|[-−]?\$?\d[\d,./]{0,40})$"
+)
 _SPAN = 400
 """Characters after "the answer is" in which the answer must stand."""
 
@@ -37,26 +45,48 @@ def last_boxed(text: str) -> tuple[str, int] | None:
     r"""The content of the last complete `\boxed{…}`, `\fbox{…}` or `\boxed 5`, and where it ends.
 
     Braces nest, escaped braces count for nothing, an unclosed or empty box is passed over; of a
-    box in a box the inner one counts.
+    box in a box the inner one counts. Boxes with nothing but a comma, "and" or "or" between them
+    are one answer: `\boxed{1}, \boxed{2}` is "1, 2".
     """
-    found: tuple[int, int, int] | None = None  # start and end of the content, end of the box
-    stack: list[int] = []  # open braces: where the content of a box starts, -1 for any other
+    boxes = _boxes(text)
+    if not boxes:
+        return None
+    first = len(boxes) - 1
+    while first and _BETWEEN.fullmatch(text, boxes[first - 1].end, boxes[first].begin):
+        first -= 1
+    contents = dict.fromkeys(box.content(text) for box in boxes[first:])
+    return ", ".join(contents), boxes[-1].end
+
+
+class _Box(NamedTuple):
+    begin: int  # of \boxed
+    inner: tuple[int, int]
+    end: int
+
+    def content(self, text: str) -> str:
+        return text[slice(*self.inner)].strip()
+
+
+def _boxes(text: str) -> list[_Box]:
+    """Every complete box that holds something but no other box, in order. One pass."""
+    found: list[_Box] = []
+    stack: list[tuple[int, int]] = []  # open braces: where \boxed and its content begin, or -1
     for token in _BOXED.finditer(text):
         symbol = token[0]
-        if symbol == "}":
-            start = stack.pop() if stack else -1
-            later = start >= 0 and (found is None or start > found[0])
-            if later and not text[start : token.start()].isspace() and start < token.start():
-                found = (start, token.start(), token.end())
-        elif symbol == "{":
-            stack.append(-1)
+        if symbol == "{":
+            stack.append((-1, -1))
+        elif symbol == "}":
+            begin, start = stack.pop() if stack else (-1, -1)
+            outside = found and begin <= found[-1].begin
+            if begin >= 0 and not outside and text[start : token.start()].strip():
+                found.append(_Box(begin, (start, token.start()), token.end()))
         elif token["open"]:
-            stack.append(token.end())
+            stack.append((token.start(), token.end()))
         elif symbol.startswith(("\\boxed", "\\fbox")):
             bare = _UNBRACED.match(text, token.end())
             if bare:
-                found = (bare.start(), bare.end(), bare.end())
-    return (text[found[0] : found[1]].strip(), found[2]) if found else None
+                found.append(_Box(token.start(), bare.span(), bare.end()))
+    return found
 
 
 def _last_said(text: str) -> tuple[str, int] | None:
@@ -80,6 +110,8 @@ def _after(text: str, start: int) -> tuple[str, int] | None:
     stop = _SENTENCE_END.search(rest)
     end = stop.start() if stop else len(rest)
     said = rest[:end].strip().strip("*").rstrip(".:;, ").strip()
+    if sentence := _IN_SENTENCE.search(said):  # "Final answer: the largest $n$ is 34"
+        said = sentence["value"]
     return (said, start + end) if said else None
 
 

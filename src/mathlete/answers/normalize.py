@@ -49,7 +49,8 @@ _NOT_UNITS = re.compile(
     re.IGNORECASE,
 )
 _DEGREES = re.compile(r"\s?\^\s?(?:\{\s?\\circ\s?\}|\\circ(?![A-Za-z]))\s?")
-_SPACING = re.compile(r"\\[!,;:>]|\\(?:quad|qquad|displaystyle|limits|strut)(?![A-Za-z])|~")
+_SPACING = re.compile(r"(?<!\\)\\[!,;:> ]|\\(?:quad|qquad|displaystyle|limits|strut)(?![A-Za-z])|~")
+_DIGIT_GAP = re.compile(r"(?:(?<=\d)|(?<=\d,))(?:\\[,! ])+\s?(?=\d{3}(?!\d))")
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s?\.?(?=[^.]|$)")
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]*)\}"
@@ -57,9 +58,17 @@ _TEXT = re.compile(
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SHORT_FRAC = re.compile(r"\\frac\s?(?P<a>\d|\{[^{}]*\})\s?(?P<b>\d|\{[^{}]*\})")
 _SHORT_SQRT = re.compile(r"\\sqrt\s?(\d|[a-z])")
-_ASSIGNED = re.compile(
-    r"^(?:[A-Za-z]|\\[a-z]{2,8})(?:_(?:\w|\{\w{1,8}\}))?(?:\([a-z\d]\))?\s?(?:=|\\in(?![a-z]))\s?"
-    r"(?P<value>[^=<>]+)$"
+_ASSIGNED = re.compile(  # x = 5, f(x) = 5, x_{1} \in …, AB = 5, \angle ABC = 5
+    r"^(?:[A-Za-z]|\\[a-z]{2,8}|(?:\\angle\s?)?[A-Z]{2,3})(?:_(?:\w|\{[^{}=]{1,12}\}))?"
+    r"(?:\((?:[a-z\d]|\\[a-z]{2,8})(?:,\s?(?:[a-z\d]|\\[a-z]{2,8})){0,3}\))?"
+    r"\s?(?:=|\\in(?![a-z]))\s?(?P<value>[^=<>]+)$"
+)
+_MIXED = re.compile(r"(-?)(\d+) (\d+)/(\d+)")
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_RELATIONS = (("<=", "\\le "), (">=", "\\ge "), ("!=", "\\ne "))
+_RELATION_NAMES = re.compile(r"\\(?:(?P<same>[lgn])eq(?:slant)?|(?P<strict>[lg])t)(?![A-Za-z])")
+_MATH_PIECES = re.compile(
+    rf"(?:\$[^$]+\$|[\s,;%]|\b(?:and|or|{_UNIT})(?![A-Za-z]))+", re.IGNORECASE
 )
 _CHOICE = re.compile(r"^\(?\s?([A-J])\s?[).]?$")
 _SPACE = re.compile(r"\s+")
@@ -82,6 +91,8 @@ def _unwrap(text: str) -> str:
             text = box[0]
         if (match := _TEXT.match(text)) and match.end() == len(text):
             text = match[1].strip()
+        if text.count("$") > 1 and _MATH_PIECES.fullmatch(text):  # $28$ %, or $1$, $2$
+            text = text.replace("$", "").strip()
         if text == before:
             return text
 
@@ -94,19 +105,20 @@ def clean(answer: str) -> str:
     while True:
         before = text
         text = _unwrap(text).strip()
-        if text.endswith((".", ",", ";", ":")) and not text.endswith(("\\,", "\\;", "\\:")):
-            text = text[:-1].rstrip()
+        if text.endswith((".", ",", ";", ":", "\\")):
+            text = text.rstrip(".,;:\\ ")
         if text == before:
             break
     text = _SIZES.sub("", text)
-    text = text.replace("{,}", ",").replace("\\$", "").replace("\\%", "%").replace("\\ ", " ")
-    text = re.sub(r"(?<=\d)(?:\\[,!]|\\ )+(?=\d{3}(?!\d))", "", text)
+    text = text.replace("{,}", ",").replace("\\$", "").replace("\\%", "%")
+    text = _DIGIT_GAP.sub("", text)
     text = _SPACING.sub(" ", text)
     return _SPACE.sub(" ", text).strip()
 
 
 def _without_units(text: str) -> str:
-    text = _DEGREES.sub(" ", text).strip()
+    if not _TRIGONOMETRIC.search(text):
+        text = _DEGREES.sub(" ", text).strip()
     match = _TEXT_UNITS.search(text)
     if match and not _NOT_UNITS.search(match["words"]):
         text = text[: match.start()].rstrip()
@@ -125,6 +137,12 @@ def _tighten(match: re.Match[str]) -> str:
     return (match["command"] or "") + (match["next"] or "")
 
 
+def _relation(match: re.Match[str]) -> str:
+    if match["same"]:
+        return f"\\{match['same']}e"
+    return "<" if match["strict"] == "l" else ">"
+
+
 def _step(text: str) -> str:
     text = clean(text)
     if choice := _CHOICE.match(text):
@@ -140,10 +158,12 @@ def _step(text: str) -> str:
         lambda m: f"\\frac{{{m['a'].strip('{}')}}}{{{m['b'].strip('{}')}}}", text
     )
     text = _SHORT_SQRT.sub(r"\\sqrt{\1}", text)
-    value = number(text)
+    value = number(_MIXED.sub(r"\1(\2+\3/\4)", text) if _MIXED.fullmatch(text) else text)
     if value is not None:
         return str(value)
-    text = re.sub(r"\\(l|g|n)eq(?![A-Za-z])", r"\\\1e", text)
+    for written, command in _RELATIONS:
+        text = text.replace(written, command)
+    text = _RELATION_NAMES.sub(_relation, text)
     text = _TEXT.sub(r"\1", text)
     tight = _LOOSE_SPACE.sub(_tighten, text)
     # "1, 234" is a list and stays apart from the number 1,234
@@ -173,5 +193,7 @@ _LATEX_NAMES = {"infinity": "infty", "inf": "infty", "oo": "infty"}
 def latex(answer: str) -> str:
     """`answer` as LaTeX for a parser: cleaned, and Python's `sqrt(2)*pi**2` rewritten."""
     text = clean(answer).replace("$", " ").replace("**", "^")
+    if assigned := _ASSIGNED.match(text):
+        text = assigned["value"]
     text = _PLAIN_SQRT.sub(r"\\sqrt{\1}", text)
     return _PLAIN_NAMES.sub(lambda m: f"\\{_LATEX_NAMES.get(m[1], m[1])} ", text)

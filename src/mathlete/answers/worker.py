@@ -4,9 +4,9 @@ Run as a file (`python -P worker.py MEMORY_MIB PARENT_PID`), so that it imports 
 and nothing from the current folder; started and killed by `mathlete.answers.equal`.
 
 Messages on stdin and stdout are JSON after a length of 4 bytes (big endian). First comes
-`{"ready": true}` or `{"error": …}`; then, for each `{"gold": …, "answer": …}`, either
-`{"equal": true|false}` or `{"error": …}`. It has no time limit of its own: math-verify's (SIGALRM)
-cannot end a loop in C, so the parent kills the process instead.
+`{"ready": true}` or `{"error": …}`; then, for each `{"gold": …, "answer": …, "directed": …}`,
+either `{"equal": true|false}` or `{"error": …}`. It has no time limit of its own: math-verify's
+(SIGALRM) cannot end a loop in C, so the parent kills the process instead.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def _send(stream: BinaryIO, message: dict[str, Any]) -> None:
     stream.flush()
 
 
-def compare(gold: str, answer: str) -> bool:
-    """Whether math-verify takes two LaTeX formulas for equal, in either order (it is asymmetric).
+def compare(gold: str, answer: str, directed: bool) -> bool:
+    """Whether math-verify takes two LaTeX formulas for equal.
 
-    Only its LaTeX reader is used: its reader of plain expressions would pick a number out of a
-    text it does not understand.
+    Its `verify` is asymmetric: an answer may say more than the gold answer ("a + b = 5" for "5"),
+    not less. Undirected, both orders must agree. Only its LaTeX reader is used: its reader of
+    plain expressions would pick a number out of a text it does not understand.
     """
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -66,10 +67,8 @@ def compare(gold: str, answer: str) -> bool:
         parse(f"${text}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
         for text in (gold, answer)
     )
-    return any(
-        verify(one, other, timeout_seconds=None)
-        for one, other in ((golds, answers), (answers, golds))
-    )
+    orders = [(golds, answers)] if directed else [(golds, answers), (answers, golds)]
+    return all(verify(one, other, timeout_seconds=None) for one, other in orders)
 
 
 def main() -> None:
@@ -82,14 +81,14 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not break the protocol
     logging.disable(logging.CRITICAL)
     try:
-        compare("x+1", "1+x")  # imports sympy and builds the grammar: about a second
+        compare("x+1", "1+x", True)  # imports sympy and builds the grammar: about a second
     except (Exception, MemoryError) as error:
         _send(out, {"error": f"{type(error).__name__}: {error}"})
         return
     _send(out, {"ready": True})
     while (message := _receive(sys.stdin.buffer)) is not None:
         try:
-            reply: dict[str, Any] = {"equal": compare(message["gold"], message["answer"])}
+            reply: dict[str, Any] = {"equal": compare(**message)}
         except (Exception, MemoryError, RecursionError) as error:
             reply = {"error": type(error).__name__}
         _send(out, reply)
