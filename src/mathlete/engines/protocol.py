@@ -1,0 +1,258 @@
+"""The wire: server-sent events, and the two dialects in which servers complete a prompt.
+
+A *dialect* says where a completion is asked for, what the request's body is, and what each event
+of the answer means. `client.OpenAIEngine` does everything else (connections, retries, limits), so
+a further protocol, such as chat completions, is one more class with these three members.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from .base import Sampling
+
+
+class RubbishError(ValueError):
+    """Bytes that are no event of this protocol; the message shows their beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the server counted, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one event of a completion says.
+
+    `logprobs` has one natural logarithm for each token of the piece; `tokens` is how many tokens
+    the event stands for, as far as can be told. `failure` is an error that came instead of text.
+    """
+
+    text: str = ""
+    tokens: int = 0
+    logprobs: tuple[float, ...] = ()
+    finish: Literal["stop", "length"] | None = None
+    stop_text: str | None = None
+    usage: Usage | None = None
+    failure: Mapping[str, Any] | None = None
+
+
+class Dialect(Protocol):
+    """How one kind of server is asked for a completion.
+
+    `keeps_connection`: whether the server really keeps a connection open after a stream.
+    """
+
+    @property
+    def keeps_connection(self) -> bool: ...
+
+    def url(self, api: str) -> str:
+        """Where to POST; `api` is the address of the server's OpenAI interface, `…/v1`."""
+        ...
+
+    def body(self, model: str, prompt: str, sampling: Sampling) -> dict[str, Any]:
+        """The request for one streamed completion."""
+        ...
+
+    def read(self, event: Mapping[str, Any]) -> Piece:
+        """Read one event. Raises `RubbishError`."""
+        ...
+
+
+class Completions:
+    """OpenAI's text completions, as vLLM, SGLang, TensorRT-LLM and many others speak them."""
+
+    keeps_connection = True
+
+    def url(self, api: str) -> str:
+        """`…/v1/completions`."""
+        return api + "/completions"
+
+    def body(self, model: str, prompt: str, sampling: Sampling) -> dict[str, Any]:
+        """Only fields of OpenAI's own definition, so that strict servers accept it."""
+        body: dict[str, Any] = {
+            "model": model,
+            "prompt": prompt,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if sampling.logprobs:
+            body["logprobs"] = 1
+        return body
+
+    def read(self, event: Mapping[str, Any]) -> Piece:
+        """Read one chunk; knows the log-probabilities of vLLM and those of llama.cpp."""
+        if event.get("error"):
+            return Piece(failure=event)
+        usage = _usage(event.get("usage"))
+        choices = event.get("choices")
+        if not isinstance(choices, list):
+            raise RubbishError(_start(event))
+        if not choices:
+            return Piece(usage=usage)
+        choice = choices[0]
+        text = choice.get("text") if isinstance(choice, Mapping) else None
+        if not isinstance(text, str):
+            raise RubbishError(_start(event))
+        logprobs = _logprobs(choice.get("logprobs"))
+        stop_reason = choice.get("stop_reason")  # vLLM: the string, or a token id
+        return Piece(
+            text=text,
+            tokens=len(logprobs) or bool(text),
+            logprobs=logprobs,
+            finish=_finish(choice.get("finish_reason")),
+            stop_text=stop_reason if isinstance(stop_reason, str) else None,
+            usage=usage,
+        )
+
+
+class LlamaNative:
+    """llama.cpp's own completions: they say which stop string fired, and take a slot number."""
+
+    keeps_connection = False  # it announces keep-alive, and hangs up after a stream all the same
+
+    def url(self, api: str) -> str:
+        """`…/completion`, beside the OpenAI interface."""
+        return api.removesuffix("/v1") + "/completion"
+
+    def body(self, model: str, prompt: str, sampling: Sampling) -> dict[str, Any]:
+        """Sampling as asked for: the server's own default filters (top-k, min-p) are off."""
+        body: dict[str, Any] = {
+            "prompt": prompt,
+            "n_predict": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "stop": list(sampling.stop),
+            "stream": True,
+            "cache_prompt": True,
+        }
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if sampling.logprobs:
+            body["n_probs"] = 1
+        return body
+
+    def read(self, event: Mapping[str, Any]) -> Piece:
+        """Read one event; the last one carries the reason and the counts."""
+        if event.get("error"):
+            return Piece(failure=event)
+        text = event.get("content")
+        if not isinstance(text, str):
+            raise RubbishError(_start(event))
+        logprobs = _logprobs({"content": event.get("completion_probabilities")})
+        if not event.get("stop"):
+            return Piece(text=text, tokens=len(logprobs) or bool(text), logprobs=logprobs)
+        timings = event.get("timings") or {}
+        return Piece(
+            text=text,
+            logprobs=logprobs,
+            finish="length" if event.get("stop_type") == "limit" else "stop",
+            stop_text=event.get("stopping_word") or None,
+            usage=Usage(
+                prompt_tokens=int(event.get("tokens_evaluated", 0)),
+                completion_tokens=int(event.get("tokens_predicted", 0)),
+                cached_tokens=int(timings.get("cache_n", 0)),
+            ),
+        )
+
+
+class SSEDecoder:
+    """Turns bytes, cut anywhere, into the events of a `text/event-stream`.
+
+    `done` becomes true with OpenAI's `[DONE]`. Comments (keep-alives) and other fields are skipped.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self.done = False
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that `data` completes. Raises `RubbishError`."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            event = self._line(line)
+            if event is not None:
+                yield event
+
+    def close(self) -> Iterator[dict[str, Any]]:
+        """Yield the event of a last line that had no line end."""
+        line, self._pending = self._pending, b""
+        event = self._line(line)
+        if event is not None:
+            yield event
+
+    def _line(self, line: bytes) -> dict[str, Any] | None:
+        line = line.strip()
+        if not line or line.startswith((b":", b"event:", b"id:", b"retry:")):
+            return None
+        if line.startswith(b"error:"):  # how some versions of llama.cpp name a failure
+            line = b"data:" + line[6:]
+        if not line.startswith(b"data:"):
+            raise RubbishError(_start(line))
+        payload = line[5:].strip()
+        if payload == b"[DONE]":
+            self.done = True
+            return None
+        return parse_object(payload)
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Raises `RubbishError` for anything else."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        raise RubbishError(_start(data)) from None
+    if not isinstance(value, dict):
+        raise RubbishError(_start(data))
+    return value
+
+
+def _usage(value: object) -> Usage | None:
+    if not isinstance(value, Mapping):
+        return None
+    details = value.get("prompt_tokens_details") or {}
+    return Usage(
+        prompt_tokens=int(value.get("prompt_tokens") or 0),
+        completion_tokens=int(value.get("completion_tokens") or 0),
+        cached_tokens=int(details.get("cached_tokens") or 0),
+    )
+
+
+def _logprobs(value: object) -> tuple[float, ...]:
+    if not isinstance(value, Mapping):
+        return ()
+    if isinstance(value.get("token_logprobs"), list):  # OpenAI, vLLM; null for a prompt's first
+        return tuple(0.0 if x is None else float(x) for x in value["token_logprobs"])
+    if isinstance(value.get("content"), list):  # llama.cpp
+        return tuple(float(x["logprob"]) for x in value["content"])
+    return ()
+
+
+def _finish(reason: object) -> Literal["stop", "length"] | None:
+    """None while the text goes on, and for `abort`: that completion has to be asked for again."""
+    if reason == "length":
+        return "length"
+    return None if reason in (None, "", "abort", "error") else "stop"
+
+
+def _start(value: object) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else json.dumps(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:77] + "..."
