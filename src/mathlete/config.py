@@ -6,9 +6,9 @@ The resolved settings are saved with every run, and a run goes on only under the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mathlete.errors import UsageError
 from mathlete.problem import AnswerSpace
 from mathlete.trace import content_key
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 StrategyName = Literal["cot", "tir", "sc-tir"]
 
@@ -134,7 +136,7 @@ class Recipe(BaseModel):
         return recipe
 
 
-def _validated[M: BaseModel](model: type[M], values: Mapping[str, Any], where: str = "") -> M:
+def _validated(model: type[_Model], values: Mapping[str, Any], where: str = "") -> _Model:
     try:
         return model(**values)
     except ValidationError as error:
@@ -148,6 +150,7 @@ def _validated[M: BaseModel](model: type[M], values: Mapping[str, Any], where: s
         raise UsageError(f"{where}{key} = {first['input']!r}: {message}") from None
 
 
-def _one_of(value: object, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.4)
+def _one_of(value: object, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
     return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(known)

@@ -27,8 +27,8 @@ def build_strategy(config: SolveConfig) -> Strategy:
     prompt = load_prompt(config.prompt)
     if prompt.kind != kind:
         raise UsageError(
-            f"prompt {config.prompt!r} is of kind {prompt.kind!r}, strategy {config.strategy!r} needs "
-            f"one of kind {kind!r}: for example --prompt {PROMPTS[config.strategy]}"
+            f"prompt {config.prompt!r} is of kind {prompt.kind!r}, strategy {config.strategy!r} "
+            f"needs one of kind {kind!r}: for example --prompt {PROMPTS[config.strategy]}"
         )
     return make(config, prompt)
 

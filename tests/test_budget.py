@@ -1,0 +1,42 @@
+"""Budgets nest, and their clock is injected."""
+
+import math
+
+from mathlete.budget import Budget
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_childs_deadline_is_never_later_than_its_parents() -> None:
+    clock = Clock()
+    parent = Budget(seconds=10, clock=clock)
+    clock.now += 4
+    child = parent.child(seconds=30)
+    assert child.left_s == 6
+    assert parent.child(seconds=2).left_s == 2
+    clock.now += 7
+    assert child.left_s == 0
+    assert child.exhausted == "time"
+
+
+def test_spending_counts_in_every_budget_around() -> None:
+    total = Budget(tokens=100, code_calls=1)
+    first, second = total.child(tokens=60), total.child()
+    first.spend(tokens=60)
+    assert (first.exhausted, total.exhausted, second.exhausted) == ("tokens", None, None)
+    second.spend(tokens=40)
+    assert second.exhausted == "tokens"  # its own has no limit, the one around it has
+    second.spend(code_calls=1)
+    assert total.spent == {"tokens": 100, "samples": 0, "code_calls": 1}
+
+
+def test_without_limits_nothing_is_used_up() -> None:
+    budget = Budget()
+    budget.spend(tokens=10**12, samples=10**6)
+    assert budget.exhausted is None
+    assert math.isinf(budget.left_s)
