@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mathlete.answers.normalize import clean, latex, normalize
+from mathlete.answers.normalize import clean, latex_pair, normalize
 from mathlete.answers.number import number
 from mathlete.answers.space import admit
 from mathlete.errors import MathleteError
@@ -243,7 +243,7 @@ class Verifier:
         if quick is not None:
             self.stats.quick += 1
             return quick
-        one, other = latex(gold), latex(answer)
+        one, other = latex_pair(gold, answer)
         pair = (one, other, True) if directed else (min(one, other), max(one, other), False)
         if pair in self._results:
             self.stats.cached += 1

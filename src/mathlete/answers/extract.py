@@ -21,12 +21,13 @@ _SAYS = re.compile(
     r"answer\s{0,3}(?:\*\*|\))?\s{0,3}(?:is|are|=|:)\s{0,3}(?:\*\*)?\s{0,3}(?:equal to|[:=])?"
     r"|\*\*\s{0,3}(?:final\s{1,3})?answer\s{0,3}:?\s{0,3}\*\*\s{0,3}:?"
     r"|^\#{1,4} ?(?:final )?answer:?[ ]{0,3}$"
-    r"|^[ ]{0,3}\#{4}(?=[ \t]{0,3}[^\s\#])"
+    r"|(?<![\#\S])\#{4}(?=[ \t]{0,3}(?!\d{1,2}[.)]\s)[-−$(\\\d])"  # GSM8K's, and no heading
     r"|答案\s{0,3}(?:[是为為:：]|应为|等于)",
     re.IGNORECASE | re.MULTILINE,
 )
 _MATH = re.compile(
-    r"\$\$(.{1,500}?)\$\$|\$(.{1,500}?)\$|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]", re.DOTALL
+    r"\$\$(.{1,500}?)\$\$|\$((?:(?!\.\s)[^$\n]){1,500})\$|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]",
+    re.DOTALL,
 )
 # A sentence ends at a line break, or at a full stop (and the like) before white space or the end.
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$|\*\*)|[。；]|,(?=\s+[a-z]{2})")

@@ -48,6 +48,13 @@ _NOT_UNITS = re.compile(
     r"|ad|bc|bce|ce|st|nd|rd|th)\b",
     re.IGNORECASE,
 )
+# 18 eggs, written without \text: words of four letters or more that name no function
+_COUNTED = re.compile(
+    r"(?P<number>[-+]?\$?\d[\d,]*(?:\.\d+)?) (?P<words>[A-Za-z]{4,20}(?: [A-Za-z]{2,20}){0,3})"
+)
+_FUNCTIONS = re.compile(
+    r"\b(?:sqrt|sinh|cosh|tanh|infinity|alpha|beta|gamma|theta|delta|factorial)\b"
+)
 _DEGREES = re.compile(r"\s?\^\s?(?:\{\s?\\circ\s?\}|\\circ(?![A-Za-z]))\s?")
 _SPACING = re.compile(r"(?<!\\)\\[!,;:> ]|\\(?:quad|qquad|displaystyle|limits|strut)(?![A-Za-z])|~")
 _DIGIT_GAP = re.compile(r"(?:(?<=\d)|(?<=\d,))(?:\\[,! ])+\s?(?=\d{3}(?!\d))")
@@ -125,6 +132,9 @@ def _without_units(text: str) -> str:
     match = _TRAILING_UNITS.search(text)
     if match and any(c.isdigit() for c in text[: match.start()]):
         text = text[: match.start()].rstrip()
+    counted = _COUNTED.fullmatch(text)
+    if counted and not (_NOT_UNITS.search(text) or _FUNCTIONS.search(text)):
+        text = counted["number"]
     if text.startswith(("$", "€", "£")):
         text = text[1:].lstrip()
     return text.removesuffix("%").rstrip()
@@ -151,6 +161,9 @@ def _step(text: str) -> str:
     assigned = _ASSIGNED.match(text)
     if assigned:
         text = assigned["value"].strip()
+    left, equals, right = text.rpartition("=")  # 24 - 6 = 18
+    if equals and "=" not in left and (value := number(left)) is not None:
+        text = right.strip() if number(right) == value else text
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
@@ -193,7 +206,14 @@ _LATEX_NAMES = {"infinity": "infty", "inf": "infty", "oo": "infty"}
 def latex(answer: str) -> str:
     """`answer` as LaTeX for a parser: cleaned, and Python's `sqrt(2)*pi**2` rewritten."""
     text = clean(answer).replace("$", " ").replace("**", "^")
-    if assigned := _ASSIGNED.match(text):
-        text = assigned["value"]
     text = _PLAIN_SQRT.sub(r"\\sqrt{\1}", text)
     return _PLAIN_NAMES.sub(lambda m: f"\\{_LATEX_NAMES.get(m[1], m[1])} ", text)
+
+
+def latex_pair(one: str, other: str) -> tuple[str, str]:
+    """Both as LaTeX; where only one of them assigns a name (`y = …`), without the name."""
+    first, second = latex(one), latex(other)
+    if ("=" in first) == ("=" in second):
+        return first, second
+    bare = [m["value"] if (m := _ASSIGNED.match(t)) else t for t in (first, second)]
+    return bare[0], bare[1]
