@@ -1,0 +1,40 @@
+"""Engines: prompt in, completion out. `open_engine` finds the one for a `--model`."""
+
+from typing import TYPE_CHECKING, Any
+
+from mathlete.engines.base import Completion, Engine, OnText, Sampling
+from mathlete.engines.open import EngineSpec, describe, open_engine
+
+if TYPE_CHECKING:
+    from mathlete.engines.client import ClientSettings, OpenAIEngine
+    from mathlete.engines.llamacpp import LlamaCppEngine, LlamaSettings
+
+_LATE = {
+    "ClientSettings": "client",
+    "OpenAIEngine": "client",
+    "LlamaCppEngine": "llamacpp",
+    "LlamaSettings": "llamacpp",
+}
+
+__all__ = [
+    "ClientSettings",
+    "Completion",
+    "Engine",
+    "EngineSpec",
+    "LlamaCppEngine",
+    "LlamaSettings",
+    "OnText",
+    "OpenAIEngine",
+    "Sampling",
+    "describe",
+    "open_engine",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engines themselves only when they are asked for: they need aiohttp."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -14,12 +14,31 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from ..errors import EngineError, EngineUnreachable, ModelMissing, RequestRejected, UsageError
-from .base import Completion, OnText, Sampling
-from .draft import Draft
-from .failures import KEY_VARIABLES, Refusal, error_for, read_refusal, refusal_of_event
-from .protocol import Completions, Dialect, LlamaNative, RubbishError, SSEDecoder, parse_object
-from .retry import Retry
+from mathlete.engines.base import Completion, OnText, Sampling
+from mathlete.engines.draft import Draft
+from mathlete.engines.failures import (
+    KEY_VARIABLES,
+    Refusal,
+    error_for,
+    read_refusal,
+    refusal_of_event,
+)
+from mathlete.engines.protocol import (
+    Completions,
+    Dialect,
+    LlamaNative,
+    RubbishError,
+    SSEDecoder,
+    parse_object,
+)
+from mathlete.engines.retry import Retry
+from mathlete.errors import (
+    EngineError,
+    EngineUnreachable,
+    ModelMissing,
+    RequestRejected,
+    UsageError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

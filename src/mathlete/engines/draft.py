@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .base import Completion, OnText, Sampling
-from .protocol import Piece, Usage
+from mathlete.engines.base import Completion, OnText, Sampling
+from mathlete.engines.protocol import Piece, Usage
 
 
 @dataclass(frozen=True, slots=True)

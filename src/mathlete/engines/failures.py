@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ContextTooLong, EngineError, ModelMissing, RequestRejected
-from .protocol import RubbishError, parse_object
+from mathlete.engines.protocol import RubbishError, parse_object
+from mathlete.errors import ContextTooLong, EngineError, ModelMissing, RequestRejected
 
 KEY_VARIABLES = ("MATHLETE_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the server's key, in the order they are looked at."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ModelMissing
+from mathlete.errors import ModelMissing
 
 MAGIC = b"GGUF"
 _STRING, _ARRAY = 8, 9

@@ -21,14 +21,14 @@ from typing import Any, Self
 
 import aiohttp
 
-from ..errors import EngineError, UsageError
-from . import machine
-from .base import Completion, OnText, Sampling
-from .client import ClientSettings, OpenAIEngine
-from .draft import Draft
-from .gguf import Header, fingerprint, read_header
-from .retry import Retry
-from .slots import Slot, SlotTable, file_name
+from mathlete.engines import machine
+from mathlete.engines.base import Completion, OnText, Sampling
+from mathlete.engines.client import ClientSettings, OpenAIEngine
+from mathlete.engines.draft import Draft
+from mathlete.engines.gguf import Header, fingerprint, read_header
+from mathlete.engines.retry import Retry
+from mathlete.engines.slots import Slot, SlotTable, file_name
+from mathlete.errors import EngineError, UsageError
 
 _DEFAULT_SLOTS = 16
 _DEFAULT_CONTEXT = 4096

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from .base import Sampling
+from mathlete.engines.base import Sampling
 
 
 class RubbishError(ValueError):

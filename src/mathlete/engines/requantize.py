@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .gguf import MAGIC, Q4_1, Q8_0, Header, Tensor, read_header
+from mathlete.engines.gguf import MAGIC, Q4_1, Q8_0, Header, Tensor, read_header
 
 if TYPE_CHECKING:
     import numpy as np
