@@ -26,14 +26,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mathlete.answers.normalize import clean, latex_pair, normalize
+from mathlete.answers.normalize import MAX_LENGTH, clean, latex_pair, normalize
 from mathlete.answers.number import number
 from mathlete.answers.space import admit
 from mathlete.errors import MathleteError
 from mathlete.problem import Problem
-
-MAX_ALGEBRA_LENGTH = 2_000
-"""Characters; longer answers are compared by their normalised text only."""
 
 _START_LIMIT_S = 120.0  # a busy machine imports sympy slowly
 _CACHE_SIZE = 100_000
@@ -48,7 +45,7 @@ def quick_equal(gold: str, answer: str) -> bool | None:
     one, other = normalize(gold), normalize(answer)
     if one == other:
         return bool(one)
-    if not one or not other or max(len(one), len(other)) > MAX_ALGEBRA_LENGTH:
+    if not one or not other or max(len(one), len(other)) > MAX_LENGTH:
         return False
     first, second = number(one), number(other)
     if first is not None and second is not None:

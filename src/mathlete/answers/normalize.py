@@ -13,7 +13,7 @@ from functools import lru_cache
 from mathlete.answers.extract import last_boxed
 from mathlete.answers.number import number
 
-MAX_LENGTH = 10_000
+MAX_LENGTH = 2_000
 """Characters; what is longer is no answer and is left as it stands."""
 
 _SYMBOLS = {
@@ -137,7 +137,7 @@ def _without_units(text: str) -> str:
         text = counted["number"]
     if text.startswith(("$", "€", "£")):
         text = text[1:].lstrip()
-    return text.removesuffix("%").rstrip()
+    return text.rstrip("% ")
 
 
 def _tighten(match: re.Match[str]) -> str:
@@ -189,7 +189,7 @@ def normalize(answer: str) -> str:
     if len(answer) > MAX_LENGTH:
         return answer.strip()
     text = answer
-    for _ in range(8):  # to a fixed point; every step only shortens or settles a spelling
+    for _ in range(50):  # to a fixed point, which takes two or three steps
         before, text = text, _step(text)
         if text == before:
             break

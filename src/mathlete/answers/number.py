@@ -120,16 +120,13 @@ class _Reader:
             raise _Unreadable
         value = self._product(depth)
         while self._next in ("+", "-"):
-            sign = 1 if self._take("+") else -1
-            self._take("-")
-            value = _bounded(value + sign * self._product(depth))
+            value = _bounded(value + self._sign() * self._product(depth))
         return value
 
     def _product(self, depth: int) -> Fraction:
         sign = 1
         while self._next in ("+", "-"):
-            sign = sign if self._take("+") else -sign
-            self._take("-")
+            sign *= self._sign()
         value = self._factor(depth)
         while True:
             if self._take(*_TIMES):
@@ -141,6 +138,9 @@ class _Reader:
             else:
                 return sign * value
 
+    def _sign(self) -> int:
+        return 1 if self._take("+") else -1 if self._take("-") else 1
+
     def _signed(self, depth: int) -> Fraction:
         return -self._factor(depth) if self._take("-") else self._factor(depth)
 
@@ -150,7 +150,8 @@ class _Reader:
             if self._take("^"):
                 value = _power(value, self._exponent(depth))
             elif self._take("!"):
-                if value.denominator != 1 or not 0 <= value <= 400:
+                double = self._next == "!"  # 5!! is something else than (5!)!
+                if double or value.denominator != 1 or not 0 <= value <= 400:
                     raise _Unreadable
                 value = _bounded(Fraction(math.factorial(int(value))))
             else:
