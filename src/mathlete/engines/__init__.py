@@ -8,12 +8,20 @@ from mathlete.engines.open import EngineSpec, describe, open_engine
 if TYPE_CHECKING:
     from mathlete.engines.client import ClientSettings, OpenAIEngine
     from mathlete.engines.llamacpp import LlamaCppEngine, LlamaSettings
+    from mathlete.engines.scripted import Reply, Rule, ScriptedEngine
+    from mathlete.engines.scripted_server import Fault, ScriptedServer, Style
 
 _LATE = {
     "ClientSettings": "client",
     "OpenAIEngine": "client",
     "LlamaCppEngine": "llamacpp",
     "LlamaSettings": "llamacpp",
+    "Reply": "scripted",
+    "Rule": "scripted",
+    "ScriptedEngine": "scripted",
+    "Fault": "scripted_server",
+    "ScriptedServer": "scripted_server",
+    "Style": "scripted_server",
 }
 
 __all__ = [
@@ -21,11 +29,17 @@ __all__ = [
     "Completion",
     "Engine",
     "EngineSpec",
+    "Fault",
     "LlamaCppEngine",
     "LlamaSettings",
     "OnText",
     "OpenAIEngine",
+    "Reply",
+    "Rule",
     "Sampling",
+    "ScriptedEngine",
+    "ScriptedServer",
+    "Style",
     "describe",
     "open_engine",
 ]
