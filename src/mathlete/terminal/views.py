@@ -234,7 +234,7 @@ class ProgressView(Quiet):
             console=console,
         )
         self._task = self._progress.add_task(
-            "solve", total=total, rate="", state="starting the engine …"
+            "solve", start=False, total=total, rate="", state="starting the engine …"
         )
         self._drawn = 0.0
 
@@ -249,7 +249,8 @@ class ProgressView(Quiet):
     def opened(self, engine: Engine, run: Run | None) -> None:
         """Start to count from here."""
         self._meter = Meter()
-        self._progress.reset(self._task, state=engine.model)
+        self._progress.start_task(self._task)
+        self._progress.update(self._task, state=engine.model)
 
     def event(self, event: Event) -> None:
         """Count it."""
