@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNODEBUGRANGES": "1",  # less memory to share and to unmap; tracebacks show no columns
     "PYTHONWARNINGS": "ignore",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",

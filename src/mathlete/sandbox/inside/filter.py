@@ -1,7 +1,7 @@
 """The seccomp filter: a list of system calls that are allowed; everything else fails with EPERM.
 
 A filter is a program of the classic BPF machine over (number, architecture, arguments). It is
-built per session because a session may signal its own process and no other.
+built once and completed per session, which may signal its own process and no other.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS WINSZ FIONR
 _FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)  # dup, fd and file flags, locks
 _PR_NAMES = (15, 16)
 _AF_UNIX = 1
+_PID = 0x7EADBEEF  # above the largest pid
+_PID_MARK = struct.pack("<I", _PID)
 
 
 def _table(text: str) -> list[int]:
@@ -103,12 +105,17 @@ class _Assembler:
         return bytes(out)
 
 
-def build(*, own_pid: int, writes: bool, processes: bool) -> bytes:
-    """The filter as packed instructions.
+def with_pid(program: bytes, pid: int) -> bytes:
+    """The filter for one session: `pid` is the only process that it may signal."""
+    return program.replace(_PID_MARK, struct.pack("<I", pid))
 
-    `own_pid`: the only process that may be signalled. `writes`: whether files may be opened for
-    writing at all (something else then decides where). `processes`: whether fork and exec are
-    allowed (a pid namespace then ends them with the session).
+
+def build(*, writes: bool, processes: bool) -> bytes:
+    """The filter as packed instructions, with a mark for `with_pid` to replace.
+
+    `writes`: whether files may be opened for writing at all (something else then decides where).
+    `processes`: whether fork and exec are allowed (a pid namespace then ends them with the
+    session).
     """
     a = _Assembler()
     a.emit(_LD, 4)
@@ -125,7 +132,7 @@ def build(*, own_pid: int, writes: bool, processes: bool) -> bytes:
         _allow_each(a, _table(_WRITING))
     if processes:
         _allow_each(a, _table(_PROCESSES))
-    _checks(a, own_pid=own_pid, writes=writes, processes=processes)
+    _checks(a, writes=writes, processes=processes)
     a.emit(_RET, _ERRNO | _EPERM)
     return a.pack()
 
@@ -140,7 +147,7 @@ def _allow_each(a: _Assembler, numbers: list[int]) -> None:
     a.label(miss)
 
 
-def _checks(a: _Assembler, *, own_pid: int, writes: bool, processes: bool) -> None:
+def _checks(a: _Assembler, *, writes: bool, processes: bool) -> None:
     for name, index in (("open", 1), ("openat", 2)):
         if writes:
             _one_of(a, name, None, ())
@@ -150,8 +157,8 @@ def _checks(a: _Assembler, *, own_pid: int, writes: bool, processes: bool) -> No
         _no_bits(a, "clone", 0, _CLONE_FORBIDDEN)
     else:
         _threads_only(a)
-    _one_of(a, "kill", 0, (own_pid,))
-    _one_of(a, "tgkill", 0, (own_pid,))
+    _one_of(a, "kill", 0, (_PID,))
+    _one_of(a, "tgkill", 0, (_PID,))
     _one_of(a, "ioctl", 1, _IOCTLS)
     _one_of(a, "fcntl", 1, _FCNTLS)
     _one_of(a, "prctl", 0, _PR_NAMES)

@@ -61,6 +61,8 @@ class Jail:
     first_uid: int
     uid_count: int
     zygote_pid: int
+    program: bytes
+    """The seccomp filter, with a mark where a session's own pid belongs."""
 
 
 def tried(step: Callable[[], None]) -> str | None:
@@ -209,12 +211,7 @@ def close_doors(jail: Jail, number: int, channel: int, output: int) -> int:
         os.close(ruleset)
     kernel.set_capabilities(keep)
     if "seccomp" in active:
-        program = seccomp.build(
-            own_pid=os.getpid(),
-            writes="landlock" in active or "namespaces" in active,
-            processes=limits.processes > 1,
-        )
-        kernel.install_filter(program)
+        kernel.install_filter(seccomp.with_pid(jail.program, os.getpid()))
     return 3
 
 

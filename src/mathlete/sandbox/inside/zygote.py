@@ -7,7 +7,6 @@ by the pid namespace or by the parent-death signal, end all sessions.
 from __future__ import annotations
 
 import array
-import gc
 import json
 import os
 import select
@@ -35,15 +34,17 @@ def main(control: int, config_json: str) -> NoReturn:
     missing: dict[str, str] = {}
     jail = _enter(config, control, host, missing)
     _try_session_layers(jail, missing)
-    jail = replace(jail, active=jail.active - missing.keys())
+    active = jail.active - missing.keys()
+    if not active & {"namespaces", "landlock"}:  # nothing else decides where files may be written
+        jail = replace(jail, program=seccomp.build(writes=False, processes=False))
+    jail = replace(jail, active=active)
     channel = socket.socket(fileno=control)
     _tell(channel, {"event": "hello", "active": sorted(jail.active), "missing": missing})
     started = time.perf_counter()
     warm.preload(config.preload)
     session.prepare()
     _tell(channel, {"event": "warm", "seconds": time.perf_counter() - started})
-    gc.collect()
-    gc.freeze()
+    warm.settle()
     Zygote(jail, channel, host).serve()
     os._exit(0)
 
@@ -95,6 +96,7 @@ def _enter(config: ZygoteConfig, control: int, host: int, missing: dict[str, str
         first_uid=first_uid,
         uid_count=uid_count,
         zygote_pid=os.getpid(),
+        program=seccomp.build(writes=True, processes=config.processes > 1),
     )
 
 
@@ -120,7 +122,7 @@ def _become_first_process(control: int, host: int) -> None:
 def _try_session_layers(jail: guard.Jail, missing: dict[str, str]) -> None:
     def seccomp_works() -> None:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.install_filter(seccomp.build(own_pid=1, writes=False, processes=False))
+        kernel.install_filter(seccomp.build(writes=False, processes=False))
         try:
             socket.socket(socket.AF_INET)
         except PermissionError:
