@@ -46,10 +46,12 @@ class Style:
     """How the server words things, and what it lacks.
 
     `logprobs`: the shape. `shred_bytes`: the stream is written in pieces of this many bytes, so
-    that characters and lines are cut. `stop_reason`: tell which stop string fired, as vLLM does.
+    that characters and lines are cut. `stops`: heed stop strings at all. `stop_reason`: tell which
+    one fired, as vLLM does.
     """
 
     logprobs: Literal["vllm", "llamacpp"] = "vllm"
+    stops: bool = True
     stop_reason: bool = True
     usage: bool = True
     chat_only: bool = False
@@ -95,9 +97,9 @@ class ScriptedServer:
         app.router.add_get("/v1/models", self._list)
         if not self.style.chat_only:
             app.router.add_post("/v1/completions", self._complete)
-        self._runner = web.AppRunner(app, handler_cancellation=True)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -158,6 +160,8 @@ class ScriptedServer:
             if early is not None:
                 return early
         sampling = _sampling(body)
+        if not self.style.stops:
+            sampling = replace(sampling, stop=())
         try:
             said = utter(self._speak, body["prompt"], sampling, self.context)
         except ContextTooLong as error:
