@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib.util
-import json
-import secrets
-import shutil
-import signal
-import sys
-import tempfile
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,15 +17,14 @@ from mathlete.engines.base import Completion, OnText, Sampling
 from mathlete.engines.client import ClientSettings, OpenAIEngine
 from mathlete.engines.draft import Draft
 from mathlete.engines.gguf import Header, fingerprint, read_header
+from mathlete.engines.llamacpp_process import Fit, LlamaServer
 from mathlete.engines.retry import Retry
 from mathlete.engines.slots import Slot, SlotTable, file_name
-from mathlete.errors import EngineError, UsageError
+from mathlete.errors import UsageError
 
 _DEFAULT_SLOTS = 16
 _DEFAULT_CONTEXT = 4096
 _LEAST_CONTEXT = 1024
-_LOADING_S = 600.0
-_STOPPING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +39,6 @@ class LlamaSettings:
     context: int | None = None
     threads: int | None = None
     prefix_cache_bytes: int = 512 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Settings that a model and this machine allow."""
-
-    slots: int
-    context: int
-    threads: int
 
 
 def fit(settings: LlamaSettings, header: Header, model_bytes: int, free_bytes: int) -> Fit:
@@ -89,130 +70,6 @@ def fit(settings: LlamaSettings, header: Header, model_bytes: int, free_bytes: i
             f"{room >> 20} MiB are free beside the model: set a smaller context or concurrency"
         )
     return Fit(slots, context, settings.threads or machine.cores())
-
-
-class LlamaServer:
-    """One llama.cpp server process on the loopback, with a random key and a private folder.
-
-    The folder and the process are gone after `stop`, and also when this process is killed.
-    """
-
-    def __init__(self, model: Path, name: str, size: Fit) -> None:
-        self.model, self.name, self.size = model, name, size
-        self.key = secrets.token_hex(16)
-        self.url = ""
-        self.folder = Path()
-        self._process: asyncio.subprocess.Process | None = None
-        self._log: deque[str] = deque(maxlen=40)
-        self._reader: asyncio.Task[None] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Of the supervisor process; None when not started."""
-        return self._process.pid if self._process else None
-
-    async def start(self) -> None:
-        """Start it and wait until the model is loaded.
-
-        Raises `UsageError` when xllamacpp is not installed, and `EngineError` with the end of the
-        server's log when it cannot start.
-        """
-        if importlib.util.find_spec("xllamacpp") is None:
-            raise UsageError(
-                'the embedded engine needs llama.cpp: pip install "mathlete[local]" '
-                "(or give a server's URL as --model)"
-            )
-        self.folder = Path(tempfile.mkdtemp(prefix="mathlete-llamacpp-"))
-        try:
-            await self._spawn()
-            self.url = await self._address()
-        except BaseException:
-            await self.stop()
-            raise
-
-    async def stop(self) -> None:
-        """End the server and remove its folder. Safe to call twice, and when it is dead."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), _STOPPING_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-            self._reader = None
-        if self.folder != Path():
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def death(self) -> EngineError | None:
-        """Why the server is of no use any more; None while it lives."""
-        code = self._process.returncode if self._process else None
-        if code is None:
-            return None
-        return EngineError(f"the llama.cpp server ended (exit code {code}): {self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of its log on one line."""
-        lines = [line.split(" ", 2)[-1].strip() for line in self._log if line.strip()]
-        return " | ".join(lines[-6:])[-600:] or "it logged nothing"
-
-    async def _spawn(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "mathlete.engines.llamacpp_server"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        config = {
-            "model": str(self.model.absolute()),
-            "name": self.name,
-            "key": self.key,
-            "folder": str(self.folder),
-            "slots": self.size.slots,
-            "context": self.size.context,
-            "threads": self.size.threads,
-        }
-        assert self._process.stdin is not None
-        assert self._process.stderr is not None
-        self._reader = asyncio.create_task(self._read_log(self._process.stderr))
-        with contextlib.suppress(ConnectionError):  # it died at once: said by `_address`
-            self._process.stdin.write(json.dumps(config).encode() + b"\n")
-            await self._process.stdin.drain()
-
-    async def _address(self) -> str:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), _LOADING_S)
-        except TimeoutError:
-            raise EngineError(
-                f"llama.cpp loads {self.model} for over {_LOADING_S:.0f} s: {self.last_words()}"
-            ) from None
-        reply = json.loads(line or b"{}")
-        if "url" in reply:
-            return str(reply["url"])
-        if "missing" in reply:
-            raise UsageError(
-                f'xllamacpp cannot be loaded ({reply["missing"]}): pip install "mathlete[local]"'
-            )
-        assert self._reader is not None
-        await asyncio.wait([self._reader], timeout=2)
-        raise EngineError(f"llama.cpp cannot serve {self.model}: {self.last_words()}")
-
-    async def _read_log(self, stream: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                line = await stream.readline()
-            except ValueError:  # longer than the buffer
-                continue
-            if not line:
-                return
-            self._log.append(line.decode("utf-8", "replace").rstrip())
 
 
 class LlamaCppEngine(OpenAIEngine):
@@ -259,11 +116,14 @@ class LlamaCppEngine(OpenAIEngine):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._preparing.values():
-            task.cancel()
-        await asyncio.gather(*self._preparing.values(), return_exceptions=True)
-        await super().__aexit__(kind, error, trace)
-        await self.server.stop()
+        try:
+            tasks = list(self._preparing.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await super().__aexit__(kind, error, trace)
+        finally:
+            await self.server.stop()
 
     async def generate(
         self, prompt: str, sampling: Sampling, on_text: OnText | None = None
@@ -289,8 +149,13 @@ class LlamaCppEngine(OpenAIEngine):
         if task is None:
             task = asyncio.create_task(self._prepare(prompt))
             self._preparing[prompt] = task
-            task.add_done_callback(lambda _: self._preparing.pop(prompt, None))
+            task.add_done_callback(lambda done: self._prepared(prompt, done))
         await asyncio.shield(task)
+
+    def _prepared(self, prompt: str, task: asyncio.Task[None]) -> None:
+        del self._preparing[prompt]
+        if not task.cancelled():
+            task.exception()  # whoever waits for it raises it; nobody may
 
     async def _prepare(self, prompt: str) -> None:
         async with self._slot(prompt) as slot:

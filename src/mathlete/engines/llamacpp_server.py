@@ -7,8 +7,9 @@ on the first line of its standard input, which stays open after that. Two proces
 
 The supervisor only waits. When the parent closes the pipe, dies, or is killed in any way, or sends
 SIGTERM, it ends the server and removes the server's folder. It is a process of its own because
-xllamacpp holds Python's global lock while it loads a model, for minutes with a large one. Should
-the supervisor itself be killed, the kernel ends the server (`PR_SET_PDEATHSIG`).
+xllamacpp holds Python's global lock while it loads a model, for minutes with a large one. The
+kernel tells it of the parent's death (`PR_SET_PDEATHSIG`) even where some other child still holds
+the pipe open, and ends the server should the supervisor itself be killed.
 
 On standard output the server says one JSON object, `{"url": …}` or `{"error": …}`; its log goes
 to standard error.
@@ -35,30 +36,33 @@ def main() -> NoReturn:
     config = json.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: parent decides
     signal.signal(signal.SIGTERM, _quit)
-    supervisor = os.getpid()
-    server = os.fork()
-    if server == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _die_with(supervisor)
-        _serve(config)
-    os.close(1)
-    code = 1
+    supervisor, server, code = os.getpid(), 0, 0
     try:
+        _when_parent_dies(signal.SIGTERM, config["parent"])
+        server = os.fork()
+        if server == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _when_parent_dies(signal.SIGKILL, supervisor)
+            _serve(config)
+        os.close(1)
         code = _wait(server)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server, signal.SIGKILL)
-        shutil.rmtree(config["folder"], ignore_errors=True)
-    os._exit(code)
+        if os.getpid() == supervisor:
+            if server:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server, signal.SIGKILL)
+            shutil.rmtree(config["folder"], ignore_errors=True)
+        os._exit(code)
 
 
 def _wait(server: int) -> int:
-    """Until the parent's pipe ends (0) or the server does (its exit code)."""
+    """Until the parent's pipe ends (0) or the server does (its exit code, 128 + a signal)."""
     ended = os.pidfd_open(server)
     while True:
         ready, _, _ = select.select([0, ended], [], [])
         if ended in ready:
-            return os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]) & 0xFF
+            code = os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])
+            return code if code >= 0 else 128 - code  # as shells do for signals
         if not os.read(0, 4096):
             return 0
 
@@ -67,12 +71,11 @@ def _quit(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def _die_with(supervisor: int) -> None:
-    """Have the kernel kill this process when the supervisor dies, by whatever cause."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:  # it died before the kernel was told
-        os._exit(1)
+def _when_parent_dies(number: int, parent: int) -> None:
+    """Have the kernel send this process a signal when its parent dies, by whatever cause."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the kernel was told
+        raise SystemExit(0)
 
 
 def _serve(config: dict[str, Any]) -> NoReturn:

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_WORTH_CHARACTERS = 32
-"""A restored file must save at least this much reading more than the slot itself."""
+_WORTH = 32
+"""Differences of fewer characters do not count: the slot idle for longest is the better one."""
 
 
 @dataclass(slots=True)
@@ -59,15 +59,15 @@ class SlotTable:
         the slot that has been idle longest, whose trace is the least likely to come back.
         """
         free = [slot for slot in self.slots if not slot.busy]
-        best = max(free, key=lambda slot: (shared(slot.text, prompt), -len(slot.text), -slot.used))
+        best = max(free, key=lambda slot: (shared(slot.text, prompt) // _WORTH, -slot.used))
         known = shared(best.text, prompt)
         name = self._longest(prompt)
         restore = None
-        if name is not None and shared(self.saved[name][0], prompt) >= known + _WORTH_CHARACTERS:
+        if name is not None and shared(self.saved[name][0], prompt) >= known + _WORTH:
             restore = name
             self.saved.move_to_end(name)
             best = min(free, key=lambda slot: slot.used)
-        elif known < _WORTH_CHARACTERS:
+        elif known < _WORTH:
             best = min(free, key=lambda slot: slot.used)
         self._clock += 1
         best.busy, best.used = True, self._clock
