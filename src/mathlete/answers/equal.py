@@ -34,7 +34,7 @@ from mathlete.problem import Problem
 
 _START_LIMIT_S = 120.0  # a busy machine imports sympy slowly
 _CACHE_SIZE = 100_000
-_WORDS = re.compile(r"[A-Za-z]{3,}|[A-J]")
+_WORDS = re.compile(r"[A-Za-z]{3,}|[Nn]o|[A-J]")
 _NAMES = {"pi", "infty", "infinity", "inf"}  # words that math-verify knows as values
 _DECIMAL = re.compile(r"-?(?P<whole>\d*)\.(?P<places>\d+)")
 _WORKER = Path(__file__).with_name("worker.py")
@@ -157,7 +157,9 @@ class Verifier:
 
     Workers are started when the first comparison needs one. `limit_s` is the time one comparison
     may take in its worker, `memory_mib` the address space of a worker. Every result is kept for
-    the pair. May be used by any number of tasks of one event loop.
+    the pair. An answer that once used up the limit against one that is fine is not compared again
+    with other candidates (only with the gold answer), so it slows a vote down once and not for
+    every class. May be used by any number of tasks of one event loop.
     """
 
     def __init__(
@@ -168,6 +170,8 @@ class Verifier:
         self._slots = asyncio.Semaphore(workers or min(4, os.cpu_count() or 1))
         self._idle: list[_Worker] = []
         self._results: OrderedDict[_Pair, bool] = OrderedDict()
+        self._fine: set[str] = set()  # answers that took part in a comparison that ended
+        self._slow: set[str] = set()  # answers that used up the limit against one that is fine
         self._running: dict[_Pair, asyncio.Task[bool]] = {}
         self.stats = VerifierStats()
 
@@ -199,7 +203,7 @@ class Verifier:
         """Whether `answer` is right; None when the problem has no gold answer.
 
         An answer outside the problem's answer space is wrong. Unlike `equal` this knows which is
-        the gold answer: "a + b = 5" is right where the gold answer is "5", not the other way round.
+        the gold answer: "2x + z = 1" is right where that is "1", not the other way round.
         """
         if problem.answer is None:
             return None
@@ -246,6 +250,9 @@ class Verifier:
             self.stats.cached += 1
             self._results.move_to_end(pair)
             return self._results[pair]
+        if not directed and self._slow & {one, other}:
+            self.stats.undecided["slow before"] += 1
+            return False
         if pair not in self._running:
             task = asyncio.create_task(self._compare(pair))
             self._running[pair] = task
@@ -256,13 +263,20 @@ class Verifier:
     async def _compare(self, pair: _Pair) -> bool:
         async with self._slots:
             reply = await self._ask(pair)
+        sides = set(pair[:2])
         if "error" in reply:
             self.stats.undecided[reply["error"]] += 1
+            if sides & self._fine:
+                self._slow |= sides - self._fine
         else:
             self.stats.algebra += 1
-        self._results[pair] = reply.get("equal") is True
+            self._fine |= sides
+        for memory in (self._fine, self._slow):
+            if len(memory) > _CACHE_SIZE:
+                memory.clear()
         if len(self._results) > _CACHE_SIZE:
             self._results.popitem(last=False)
+        self._results[pair] = reply.get("equal") is True
         return self._results[pair]
 
     async def _ask(self, pair: _Pair) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _MATH = re.compile(
 # A sentence ends at a line break, or at a full stop (and the like) before white space or the end.
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$|\*\*)|[。；]|,(?=\s+(?!or\b|and\b)[a-z]{2})")
 _NUMBER = re.compile(
-    r"(?<![\w.\\])[-−]?\$?(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)?(?:\.\d+|(?<=\d))"
+    r"(?<![A-Za-z0-9_.\\])[-−]?\$?(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)?(?:\.\d+|(?<=\d))"
     r"(?:[eE][-+]?\d{1,4}\b)?(?:\s?/\s?\d+)?"
 )
 _IN_SENTENCE = re.compile(

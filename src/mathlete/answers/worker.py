@@ -57,7 +57,7 @@ def _send(stream: BinaryIO, message: dict[str, Any]) -> None:
 def compare(gold: str, answer: str, directed: bool) -> bool:
     """Whether math-verify takes two LaTeX formulas for equal.
 
-    Its `verify` is asymmetric: an answer may say more than the gold answer ("a + b = 5" for "5"),
+    Its `verify` is asymmetric: an answer may say more than the gold answer ("2x + z = 1" for "1"),
     not less. Undirected, both orders must agree. Only its LaTeX reader is used: its reader of
     plain expressions would pick a number out of a text it does not understand.
     """
