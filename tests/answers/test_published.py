@@ -161,5 +161,5 @@ def test_answer_equivalence(shared_data: Path) -> None:
             wrongly_equal.append(case["group"])
     assert {s: n for s, (_, n) in FLOORS.items()} == count
     assert {s: agree[s] for s in FLOORS if agree[s] < FLOORS[s][0]} == {}
-    # both are upstream's rules on where a formula may stand in a text, as in "Answer \\( \n 9 \n \\)"
+    # both are upstream's rules on where a formula may stand: "Answer \\( \n 9 \n \\)"
     assert wrongly_equal == ["test_latex_notation"] * 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _MAX_LENGTH = 300
 _MAX_BITS = 4096
@@ -26,6 +27,7 @@ class _Unreadable(ValueError):  # noqa: N818 - never leaves this module
     """Not a number, or too large to be worth it."""
 
 
+@lru_cache(maxsize=65_536)
 def number(text: str) -> Fraction | None:
     """The exact value of `text`; None when it is no plain number or too large."""
     if not text or len(text) > _MAX_LENGTH or not any(c.isdigit() for c in text):
