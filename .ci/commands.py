@@ -1,10 +1,10 @@
 """Run the commands that README and docs show, so that no page shows one that does not work.
 
-Every ```bash block of a page is run as it stands (`bash -euo pipefail`), the blocks of one page
-in order and in one folder, which holds `problems.jsonl` (three easy problems), `model.gguf` (the
-packaged weights) and a server of the OpenAI protocol on 127.0.0.1:8765 that answers like a model.
-A block under a comment `<!-- command: NAME -->` runs in the checkout's folder; under
-`<!-- not run: REASON -->` it is not run, and the reason is printed.
+Every ```bash and ```python block of a page is run as it stands, the blocks of one page in order
+and in one folder. It holds `problems.jsonl` (three easy problems), `sc-tir.yaml` (Numina's recipe)
+and `model.gguf` (the packaged weights), and a server of the OpenAI protocol listens at
+127.0.0.1:8765. A block under a comment `<!-- command: NAME -->` runs in the checkout's folder;
+under `<!-- not run: REASON -->` it is not run, and the reason is printed.
 
     python .ci/commands.py README.md docs/*.md      every page
     python .ci/commands.py --only NAME README.md    one named block
@@ -29,30 +29,32 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8765
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<key>command|not run): (?P<value>.*?) -->\n+)?^```bash\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<key>command|not run): (?P<value>.*?) -->\n+)?^```(?P<language>bash|python)\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of commands on a page."""
+    """A block of commands, or of Python, on a page."""
 
     page: str
     line: int
+    language: str
     code: str
     name: str
     reason: str
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """Every ```bash block of a page."""
+    """Every block of a page that can be run."""
     text = path.read_text(encoding="utf-8")
     for match in BLOCK.finditer(text):
         key, value = match["key"], match["value"] or ""
         yield Block(
             page=path.name,
             line=text.count("\n", 0, match.start("code")),
+            language=match["language"],
             code=match["code"],
             name=value if key == "command" else "",
             reason=value if key == "not run" else "",
@@ -66,9 +68,9 @@ def run(block: Block, folder: Path) -> bool:
         print(f"(not run: {block.reason})")
         return True
     started = time.monotonic()
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.code], cwd=folder, stdin=subprocess.DEVNULL
-    )
+    bash = ["bash", "-euo", "pipefail", "-c"]
+    program = bash if block.language == "bash" else [sys.executable, "-c"]
+    done = subprocess.run([*program, block.code], cwd=folder, stdin=subprocess.DEVNULL)
     print(f"({time.monotonic() - started:.0f} s, exit code {done.returncode})", flush=True)
     return done.returncode == 0
 
@@ -79,6 +81,7 @@ def scene() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mathlete-docs-"))
     easy = (ROOT / "src/mathlete/sets/easy.jsonl").read_text(encoding="utf-8").splitlines()
     (folder / "problems.jsonl").write_text("\n".join(easy[:3]) + "\n", encoding="utf-8")
+    shutil.copy(ROOT / "recipes/numina/solve.yaml", folder / "sc-tir.yaml")
     weights = subprocess.check_output(["mathlete", "models", "path"], text=True).strip()
     (folder / "model.gguf").symlink_to(weights)
     command = [sys.executable, "-m", "mathlete.engines.scripted", "--port", str(PORT)]
