@@ -29,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8765
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<key>command|not run): (?P<value>.*?) -->\n+)?^```(?P<language>bash|python)\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<key>command|not run): (?P<value>.*?) -->\n+)?"
+    r"^```(?P<language>bash|python)\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
 

@@ -173,7 +173,7 @@ async def _solution(attempt: Attempt, seconds: float) -> Solution:
 def _turns(completion: Completion) -> list[Turn]:
     """A completion as turns, its cost on the last of them; an empty completion is one too."""
     text = completion.text.encode("utf-8", "replace").decode()  # half a surrogate pair: no text
-    status = completion.finish
+    status: str = completion.finish
     turns = list(parse_tora(text)) or [Turn(kind="text", text="", sampled=True)]
     # Not every server tells which stop string fired: ending right after a block asks as well.
     silent = completion.stop_text is None and turns[-1].kind == "code"

@@ -75,7 +75,8 @@ class Vote:
 
     def _split(self, problem: Problem, ctx: Context) -> tuple[list[int], list[int]]:
         """Sample numbers that a stored run has finished, and those that are still to play."""
-        stored, fresh = [], []
+        stored: list[int] = []
+        fresh: list[int] = []
         for index in range(self.n):
             trace = ctx.journal.trace(problem.key, (*ctx.path, index))
             (stored if trace is not None and trace.stop else fresh).append(index)

@@ -134,18 +134,13 @@ class LiveView(Quiet):
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._live.start()
         self._draw()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._draw()
-        self._live.__exit__(kind, error, trace)
+        self._live.stop()
 
     def opened(self, engine: Engine, run: Run | None) -> None:
         """Say which model is used."""
