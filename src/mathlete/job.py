@@ -29,6 +29,7 @@ class SolveJob:
 
     `out` is the run's folder; None keeps nothing on disk. `runs` is the folder in which a run
     without an `out` gets one of its own, named by content, so that the same job finds it again.
+    `engine` is one that stands already (not yet entered); without it the settings' own is opened.
     """
 
     problems: Sequence[Problem]
@@ -36,6 +37,7 @@ class SolveJob:
     out: Path | None = None
     runs: Path | None = None
     name: str = "problem"
+    engine: Engine | None = None
 
     async def run(
         self,
@@ -50,7 +52,11 @@ class SolveJob:
         config = self.config
         strategy = build_strategy(config)
         async with AsyncExitStack() as stack:
-            engine = await stack.enter_async_context(open_engine(_engine_spec(config)))
+            # In a thread: weights that are not there yet are fetched first, which takes a while.
+            engine = self.engine
+            if engine is None:
+                engine = await asyncio.to_thread(open_engine, engine_spec(config))
+            await stack.enter_async_context(engine)
             run = self._open_run(engine.model)
             journal: Journal = MemoryJournal() if run is None else run
             if run is not None:
@@ -126,7 +132,8 @@ def _first(errors: BaseExceptionGroup[MathleteError]) -> MathleteError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _engine_spec(config: SolveConfig) -> EngineSpec:
+def engine_spec(config: SolveConfig) -> EngineSpec:
+    """What the settings say about the engine."""
     return EngineSpec(
         model=config.model,
         model_name=config.model_name,

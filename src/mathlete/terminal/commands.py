@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from mathlete.config import Recipe, SolveConfig, resolve_solve
-from mathlete.engines.base import Engine
+from mathlete.engines import Engine, open_engine
 from mathlete.errors import UsageError
-from mathlete.job import SolveJob
+from mathlete.job import SolveJob, engine_spec
 from mathlete.problem import AnswerSpace, Problem, load_problems, shipped_sets
 from mathlete.runs.store import Run
 from mathlete.strategies import build_strategy
@@ -71,6 +71,7 @@ def solve_command(
         out=output.out,
         runs=Path(os.environ.get("MATHLETE_RUNS") or "runs"),
         name=name,
+        engine=open_engine(engine_spec(config)),  # before the view: it may show a download
     )
     console = Console(highlight=False)
     solutions, folder = _run(job, _view(console, problems, single, output))
