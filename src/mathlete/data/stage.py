@@ -34,7 +34,7 @@ class Stage(Protocol):
         ...
 
 
-def run_stage(stage: Stage, rows: Iterable[Row]) -> Iterator[Row | Drop]:
+def run_stage(stage: Stage, rows: Iterable[Row | Drop]) -> Iterator[Row | Drop]:
     """Every row and drop that a stage makes of `rows`, in order; earlier drops pass through."""
     for row in rows:
         if isinstance(row, Drop):
