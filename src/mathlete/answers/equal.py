@@ -64,7 +64,11 @@ def _is_percent(written: str) -> bool:
 
 def _is_rounded(written: str, value: Fraction, exact: Fraction) -> bool:
     """Whether `written` is `exact` as a decimal: rounded to 6 digits or more, or float noise."""
-    match = _DECIMAL.fullmatch(clean(written).rstrip("% ")) if "." in written and len(written) > 6 else None
+    match = (
+        _DECIMAL.fullmatch(clean(written).rstrip("% "))
+        if "." in written and len(written) > 6
+        else None
+    )
     if match is None:
         return False
     digits = len((match["whole"] + match["places"]).lstrip("0"))

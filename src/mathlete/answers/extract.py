@@ -38,6 +38,12 @@ _NUMBER = re.compile(
 _IN_SENTENCE = re.compile(
     r"[A-Za-z].{1,300}?\s(?:is|are|be|equals)\s(?P<value>\$[^$]{1,200}\$|[-−]?\$?\d[\d,./]{0,40})$"
 )
+# "The answer is of the form m/n" says nothing yet.
+_NO_ANSWER = re.compile(
+    r"(?:in|of|that|not|given|to|correct|incorrect|wrong|right|as|an?|the|on|by|for|found)"
+    r"\s[^$\d\\=]*$|of the form\b",
+    re.IGNORECASE,
+)
 _SPAN = 400
 """Characters after "the answer is" in which the answer must stand."""
 
@@ -113,7 +119,7 @@ def _after(text: str, start: int) -> tuple[str, int] | None:
     said = rest[:end].strip().strip("*").rstrip(".:;, ").strip()
     if sentence := _IN_SENTENCE.search(said):  # "Final answer: the largest $n$ is 34"
         said = sentence["value"]
-    return (said, start + end) if said else None
+    return (said, start + end) if said and not _NO_ANSWER.match(said) else None
 
 
 def _last_number(text: str) -> tuple[str, int] | None:
