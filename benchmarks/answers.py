@@ -12,6 +12,7 @@ import asyncio
 import gzip
 import json
 import logging
+import re
 import statistics
 import sys
 import time
@@ -24,6 +25,7 @@ from mathlete.answers.extract import extract_answer
 from mathlete.answers.vote import tally
 from mathlete.problem import AnswerSpace, Problem
 
+_ANSWER_FIELD = re.compile(r'"answer"\s*:\s*"?((?:[^"\\\n}]|\\.|\}(?!\s*$))*)')
 REAL = AnswerSpace("real")
 EXPRESSION = AnswerSpace("expression")
 
@@ -111,6 +113,22 @@ async def qwen(verifier: Verifier, path: Path) -> None:
     show("  agreement with its own grading of 800", percent(agree), "")
 
 
+async def zeroeval(verifier: Verifier, folder: Path) -> None:
+    """MATH level 5 answers of chat models; the source compares the first number on each side."""
+    golds = {row["id"]: row["answer"] for row in rows(folder / "problems.jsonl.gz")}
+    for model, published in (
+        ("o1-mini-2024-09-12", "89.32 published"),
+        ("gpt-4o-2024-08-06", "55.34 published"),
+        ("Qwen2.5-7B-Instruct", "51.46 published"),
+    ):
+        graded = []
+        for row in rows(folder / f"{model}.jsonl.gz"):
+            field = _ANSWER_FIELD.findall(row["output"][0])
+            answer = field[-1].replace("\\\\", "\\") if field else None
+            graded.append(await right(verifier, golds[row["id"]], answer, EXPRESSION))
+        show(f"MATH level 5, {model}", percent(graded), published)
+
+
 async def openmath(verifier: Verifier, folder: Path) -> None:
     """Extraction from outputs that run on into invented further questions."""
     same = []
@@ -192,6 +210,7 @@ async def main(data: Path) -> None:
         await abel(verifier, outputs / "abel" / "gsm8k_7b.jsonl.gz", "59.74 published")
         await abel(verifier, outputs / "abel" / "gsm8k_70b.jsonl.gz", "83.62 published")
         await qwen(verifier, outputs / "qwen_rm8" / "math_cot_100.jsonl.gz")
+        await zeroeval(verifier, outputs / "zeroeval_math_l5")
         await openmath(verifier, outputs / "openmath_samples")
     await speed(outputs / "qwen_rm8" / "math_cot_100.jsonl.gz")
     await bomb()

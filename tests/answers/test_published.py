@@ -69,7 +69,7 @@ async def test_self_consistency_of_wang_et_al(shared_data: Path) -> None:
 
 
 async def test_tora_on_gsm8k(shared_data: Path) -> None:
-    """Published 84.3; the rest are answers in words ("Four containers")."""
+    """Published 84.3: three without a box, whose last sentence begins with the right number."""
     found = rows(shared_data / "sampled_outputs/tora/tora-70b-v1.0_gsm8k.jsonl.gz")
     answers = [extract_answer(row["code"][0], last_number=True) for row in found]
     assert await share([row["gt"] for row in found], answers, EXPRESSION) == 84.08
