@@ -163,9 +163,14 @@ class Trace:
 
     @property
     def closing_text(self) -> str:
-        """What stands after the last output: where a final answer belongs."""
+        """The prose after the last block: where a final answer belongs.
+
+        Code is not looked into: `print("The answer is", x)` is no answer.
+        """
         kept = self.kept
-        last = max((i for i, turn in enumerate(kept) if turn.kind == "output"), default=-1)
+        last = max(
+            (i for i, turn in enumerate(kept) if turn.kind in ("code", "output")), default=-1
+        )
         return render_tora(kept[last + 1 :])
 
     @property

@@ -50,6 +50,11 @@ ASKS = completed(CODE, ASKED)
             after(completed(CODE + "It prints \\boxed{42}.")), Stop("made-up"), id="made-up output"
         ),
         pytest.param(
+            after(completed("```python\nprint('The answer is', 6*7)\n```\n", ASKED)),
+            Execute(("print('The answer is', 6*7)",)),
+            id="what code prints is no answer yet",
+        ),
+        pytest.param(
             after(completed("```python\nprint(6*7)\n")),
             Stop("incomplete-code"),
             id="block not closed",

@@ -33,7 +33,7 @@ class Cot:
     async def _moves(self, attempt: Attempt) -> None:
         if not attempt.trace.turns:
             await attempt.sample(self.sampling.with_stop(*self.prompt.stop))
-        text = attempt.trace.text
+        text = attempt.trace.closing_text
         answer = extract_answer(text, window=self.answer_window, last_number=self.last_number)
         if attempt.trace.turns[-1].status == "length":
             attempt.stop("truncated")

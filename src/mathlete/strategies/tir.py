@@ -92,12 +92,12 @@ class Tir:
         has_code = any(turn.kind == "code" for turn in kept)
         has_output = any(turn.kind == "output" for turn in kept)
         incomplete = has_open_block(trace.closing_text)
+        if kept[-1].status == ASKED and codes and not incomplete:
+            return Execute(codes)
         if not has_code and not incomplete and self.restart_on_fail and more:
             return Sample(restart=True)
         if extract_answer(trace.closing_text, window=self.answer_window) is not None:
             return Stop(ANSWERED if has_output or not self.require_output else "made-up")
-        if kept[-1].status == ASKED and codes and not incomplete:
-            return Execute(codes)
         if incomplete:
             return Stop("truncated" if truncated else "incomplete-code")
         if not has_code:
