@@ -1,0 +1,181 @@
+"""Prompts, one a file, filled by name.
+
+A prompt file is a front matter in YAML between two lines of `---`, then the text. Its keys: `kind`
+(`cot` or `tir`, required), `description`, `stop` (a string or a list of strings), `prelude`
+(Python that is run before each code block, and that the model is told nothing about). In the text,
+`{{problem}}` and any other `{{name}}` are filled when the prompt is used. The newline that ends the
+file does not belong to the prompt; nothing else is stripped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+
+from mathlete.errors import UsageError
+
+Kind = Literal["cot", "tir"]
+
+_FOLDER = Path(__file__).parent
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<head>.*?)^---[ \t]*\n(?P<text>.*)\Z", re.S | re.M)
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
+_KEYS = ("kind", "description", "stop", "prelude")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt with places to fill.
+
+    `name` is the packaged name or the path it was loaded from. `kind` says which strategy it is
+    written for: `cot` (text only) or `tir` (text with Python blocks that are run). `stop` holds
+    the strings that end a completion besides those the strategy adds for itself. `prelude` is
+    Python source, imports as a rule, that goes before each code block of the model.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+    stop: tuple[str, ...] = ()
+    description: str = ""
+    prelude: str = ""
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that `fill` needs, `problem` among them."""
+        return frozenset(_PLACEHOLDER.findall(self.text))
+
+    def fill(self, *, problem: str, **names: str) -> str:
+        """The text with every `{{name}}` replaced; what is put in is not looked at again.
+
+        Raises `UsageError` when a name of the text is not given, or a given one is not in it.
+        """
+        values = {"problem": problem, **names}
+        for name in values:
+            if name not in self.names:
+                raise UsageError(
+                    f"prompt {self.name}: there is no {{{{{name}}}}} in it"
+                    f"{_nearest(name, self.names)}; it takes {_listed(self.names)}"
+                )
+        for name in sorted(self.names):
+            if name not in values:
+                raise UsageError(
+                    f"prompt {self.name}: {{{{{name}}}}} is not filled; "
+                    f"give {name}=..., given were {_listed(values)}"
+                )
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
+
+
+def prompt_names() -> tuple[str, ...]:
+    """The names of the prompts that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.txt")))
+
+
+def load_prompt(name_or_path: str | Path) -> Prompt:
+    """Load a packaged prompt by its name, or a prompt file of your own by its path.
+
+    A packaged name wins over a file of the same name (write `./name` for the file). Raises
+    `UsageError` when there is no such prompt, or when the file is no prompt.
+    """
+    name = str(name_or_path)
+    if name in prompt_names():
+        return _parse(name, _read(_FOLDER / f"{name}.txt"))
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return _parse(name, _read(path))
+    raise UsageError(
+        f"prompt {name!r}: no such name and no such file{_nearest(name, prompt_names())}; "
+        f"give a path or one of {_listed(prompt_names())}"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        # As bytes: a carriage return inside a prompt is a token, so only line ends are unified.
+        return path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"prompt {path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def _parse(name: str, content: str) -> Prompt:
+    match = _FRONT_MATTER.match(content)
+    if match is None:
+        raise UsageError(
+            f"prompt {name}: a prompt file begins with a front matter; "
+            "put '---', 'kind: tir' (or cot) and '---' on its first three lines"
+        )
+    head = _front_matter(name, match["head"])
+    prompt = Prompt(
+        name=name,
+        kind=_kind(name, head.get("kind")),
+        text=match["text"].removesuffix("\n"),
+        stop=_strings(name, head.get("stop", ())),
+        description=_string(name, "description", head.get("description", "")),
+        prelude=_string(name, "prelude", head.get("prelude", "")),
+    )
+    if "problem" not in prompt.names:
+        raise UsageError(
+            f"prompt {name}: the text has no {{{{problem}}}}"
+            f"{_nearest('problem', prompt.names)}; put it where the statement goes"
+        )
+    _check_prelude(prompt)
+    return prompt
+
+
+def _front_matter(name: str, source: str) -> dict[str, object]:
+    try:
+        head = yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"prompt {name}: its front matter is no YAML ({reason})") from error
+    if not isinstance(head, dict):
+        raise UsageError(f"prompt {name}: its front matter must be keys and values, as 'kind: tir'")
+    for key in head:
+        if key not in _KEYS:
+            raise UsageError(
+                f"prompt {name}: unknown key {key!r} in the front matter"
+                f"{_nearest(str(key), _KEYS)}; the keys are {_listed(_KEYS)}"
+            )
+    return head
+
+
+def _kind(name: str, value: object) -> Kind:
+    for kind in get_args(Kind):
+        if value == kind:
+            return kind  # type: ignore[no-any-return]  # get_args gives the literal's values as Any
+    raise UsageError(f"prompt {name}: kind is {value!r}; write 'kind: cot' or 'kind: tir'")
+
+
+def _string(name: str, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"prompt {name}: {key} must be text, not {value!r}")
+    return value
+
+
+def _strings(name: str, value: object) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(s, str) and s for s in items):
+        raise UsageError(f"prompt {name}: stop must be text or a list of texts, not {value!r}")
+    return tuple(items)
+
+
+def _check_prelude(prompt: Prompt) -> None:
+    try:
+        compile(prompt.prelude, "prelude", "exec")
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"prompt {prompt.name}: its prelude is no Python ({error})") from error
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
