@@ -87,7 +87,10 @@ class LlamaServer:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
         if self._reader is not None:
+            await asyncio.wait([self._reader], timeout=1)  # the end of the log, and so of the pipe
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
@@ -111,8 +114,7 @@ class LlamaServer:
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "mathlete.engines.llamacpp_server"),
+            *(sys.executable, "-P", str(Path(__file__).with_name("llamacpp_server.py"))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

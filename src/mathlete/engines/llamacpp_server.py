@@ -1,7 +1,7 @@
 """The llama.cpp server as a child process that cannot outlive its parent.
 
-Run as `python -m mathlete.engines.llamacpp_server` by `llamacpp.LlamaServer`, with one JSON object
-on the first line of its standard input, which stays open after that. Two processes:
+Run as a script by `llamacpp_process.LlamaServer`, with one JSON object on the first line of its
+standard input, which stays open after that. It imports nothing of mathlete. Two processes:
 
     parent ──stdin──▶ supervisor ──fork──▶ server (xllamacpp)
 
@@ -25,7 +25,6 @@ import select
 import shutil
 import signal
 import sys
-from types import FrameType
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -35,17 +34,21 @@ def main() -> NoReturn:
     """Fork the server, then wait for an end of either side."""
     config = json.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: parent decides
-    signal.signal(signal.SIGTERM, _quit)
+    told, teller = os.pipe()  # a handler that raised could interrupt the tidying up
+    os.set_blocking(teller, False)
+    signal.set_wakeup_fd(teller)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     supervisor, server, code = os.getpid(), 0, 0
     try:
         _when_parent_dies(signal.SIGTERM, config["parent"])
         server = os.fork()
         if server == 0:
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _when_parent_dies(signal.SIGKILL, supervisor)
             _serve(config)
         os.close(1)
-        code = _wait(server)
+        code = _wait(server, told)
     finally:
         if os.getpid() == supervisor:
             if server:
@@ -55,20 +58,19 @@ def main() -> NoReturn:
         os._exit(code)
 
 
-def _wait(server: int) -> int:
-    """Until the parent's pipe ends (0) or the server does (its exit code, 128 + a signal)."""
+def _wait(server: int, told: int) -> int:
+    """Until the parent's pipe or SIGTERM says so (0), or the server ends (its code).
+
+    A server that was killed counts as 128 + the signal, as in shells.
+    """
     ended = os.pidfd_open(server)
     while True:
-        ready, _, _ = select.select([0, ended], [], [])
+        ready, _, _ = select.select([0, told, ended], [], [])
         if ended in ready:
             code = os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])
-            return code if code >= 0 else 128 - code  # as shells do for signals
-        if not os.read(0, 4096):
+            return code if code >= 0 else 128 - code
+        if told in ready or not os.read(0, 4096):
             return 0
-
-
-def _quit(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _when_parent_dies(number: int, parent: int) -> None:
@@ -107,7 +109,7 @@ def _serve(config: dict[str, Any]) -> NoReturn:
 
 
 def _parameters(xllamacpp: Any, config: dict[str, Any]) -> Any:
-    """llama.cpp's parameters for what `llamacpp.LlamaSettings` decided."""
+    """llama.cpp's parameters for what `llamacpp.fit` decided."""
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
     params.model_alias = {config["name"]}

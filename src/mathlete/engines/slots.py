@@ -55,19 +55,22 @@ class SlotTable:
     def take(self, prompt: str) -> Plan:
         """Choose a free slot for `prompt` and mark it busy. There must be a free one.
 
-        The slot that knows most of the prompt, unless a file knows more: that is restored into
-        the slot that has been idle longest, whose trace is the least likely to come back.
+        A slot whose text the prompt goes on from, if there is one: its trace has come back. Else
+        a saved prefix is restored into the slot that has been idle longest, whose trace is the
+        least likely to come back. Only where a slot knows clearly more is another trace's text
+        overwritten from where the two part.
         """
         free = [slot for slot in self.slots if not slot.busy]
-        best = max(free, key=lambda slot: (shared(slot.text, prompt) // _WORTH, -slot.used))
+        best = max(free, key=lambda slot: self._merit(slot, prompt))
         known = shared(best.text, prompt)
+        goes_on = known == len(best.text)
         name = self._longest(prompt)
+        saved = 0 if name is None else shared(self.saved[name][0], prompt)
         restore = None
-        if name is not None and shared(self.saved[name][0], prompt) >= known + _WORTH:
+        if name is not None and saved >= known + (_WORTH if goes_on else -_WORTH):
             restore = name
             self.saved.move_to_end(name)
-            best = min(free, key=lambda slot: slot.used)
-        elif known < _WORTH:
+        if restore is not None or known < _WORTH:
             best = min(free, key=lambda slot: slot.used)
         self._clock += 1
         best.busy, best.used = True, self._clock
@@ -97,6 +100,10 @@ class SlotTable:
     def forget(self, name: str) -> None:
         """The file `name` cannot be used after all."""
         self.saved.pop(name, None)
+
+    def _merit(self, slot: Slot, prompt: str) -> tuple[int, bool, int]:
+        known = shared(slot.text, prompt)
+        return known // _WORTH, known == len(slot.text), -slot.used
 
     def _longest(self, prompt: str) -> str | None:
         names: Iterable[str] = self.saved
