@@ -233,6 +233,16 @@ async def test_nothing_answers() -> None:
     assert clock.slept == []
 
 
+async def test_a_server_that_is_still_loading() -> None:
+    clock = Clock()
+    async with ScriptedServer(script=SCRIPT, loading=2) as server:
+        await ask(server, clock=clock)
+    assert clock.slept == [0.5, 1.0]
+    async with ScriptedServer(script=SCRIPT, loading=9) as server:
+        with pytest.raises(EngineError, match="503: Loading model"):
+            await ask(server)
+
+
 async def test_not_an_openai_server() -> None:
     async with ScriptedServer(script=SCRIPT) as server:
         with pytest.raises(EngineUnreachable, match=r"not as an OpenAI-compatible server.*404"):

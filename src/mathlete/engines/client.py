@@ -248,12 +248,15 @@ class OpenAIEngine:
 
     async def _models(self) -> list[Any]:
         """The server's list of models; empty where it keeps none but completes all the same."""
-        try:
+        failures = 0
+        while True:
             status, body = await self._get(self.api + "/models")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineUnreachable(self._unreachable(error)) from error
-        if status in (401, 403):
-            raise self._error(read_refusal(status, body))
+            refusal = read_refusal(status, body)
+            failures += 1
+            if not refusal.retryable or not await self._settings.retry.wait(failures):
+                break
+        if status in (401, 403) or refusal.retryable:
+            raise self._error(refusal)
         if status in (404, 405) and self._wanted is not None:
             return []
         try:
@@ -282,7 +285,8 @@ class OpenAIEngine:
         if isinstance(self._dialect, LlamaNative):
             status, body = await self._get(self.api.removesuffix("/v1") + "/props")
             if status == 200:
-                n_ctx = parse_object(body).get("default_generation_settings", {}).get("n_ctx")
+                given = parse_object(body).get("default_generation_settings") or {}
+                n_ctx = given.get("n_ctx")
                 return n_ctx if isinstance(n_ctx, int) and n_ctx > 0 else None
         return None
 
@@ -315,8 +319,11 @@ class OpenAIEngine:
 
     async def _get(self, url: str) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=3 * self._settings.connect_s)
-        async with self._opened().get(url, timeout=timeout) as response:
-            return response.status, await response.read()
+        try:
+            async with self._opened().get(url, timeout=timeout) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EngineUnreachable(self._unreachable(error)) from error
 
     def _unreachable(self, error: BaseException) -> str:
         why = " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mathlete.engines.base import Engine
-from mathlete.errors import UsageError
+from mathlete.errors import ModelMissing, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +57,14 @@ def open_engine(spec: EngineSpec) -> Engine:
             f"{model}: neither a .gguf file nor a URL; serve it (with vLLM, say) and give the "
             "server's URL as --model"
         )
-    from mathlete.engines.weights import find
+    from mathlete.engines.weights import nearest
 
-    find(model)  # raises, naming the nearest
-    raise UsageError(f"--model {model}: give nothing, a .gguf file, or a server's URL")
+    near = nearest(model)
+    raise ModelMissing(
+        f"no model {model!r}"
+        + (f" (did you mean {near!r}?)" if near else "")
+        + ": give nothing, a .gguf file, or the URL of a server (vLLM, SGLang, llama.cpp, …)"
+    )
 
 
 def describe() -> list[Row]:
@@ -140,6 +144,6 @@ def _is_packaged(model: str) -> bool:
 _ROUTES = (
     _Route(_is_packaged, _open_embedded),
     _Route(lambda model: model.startswith(("http://", "https://")), _open_server),
-    _Route(lambda model: model.endswith(".gguf"), _open_file),
+    _Route(lambda model: model.lower().endswith(".gguf"), _open_file),
 )
 """The first that matches opens the engine. A further engine is one more line."""

@@ -65,7 +65,8 @@ class ScriptedServer:
 
     The faults are used up by the completions in the order of arrival, one each. Every completion
     request is recorded in `requests` (its body, with `outcome` and `sent` tokens added at its
-    end) and, as it arrives and again as it ends, appended to `log` as a line of JSON.
+    end) and, as it arrives and again as it ends, appended to `log` as a line of JSON. `loading` is
+    how many questions for the models are answered with 503 first.
     """
 
     script: Script | Sequence[Rule]
@@ -76,6 +77,7 @@ class ScriptedServer:
     style: Style = field(default_factory=Style)
     faults: list[Fault] = field(default_factory=list)
     log: Path | None = None
+    loading: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -117,6 +119,9 @@ class ScriptedServer:
     async def _list(self, request: web.Request) -> web.Response:
         if self._unauthorized(request):
             return _refusal(401, "Incorrect API key provided")
+        self.loading -= 1
+        if self.loading >= 0:
+            return _refusal(503, "Loading model")
         entry: dict[str, Any] = {"object": "model", "owned_by": self.style.owned_by}
         if self.context is not None:
             entry["max_model_len"] = self.context

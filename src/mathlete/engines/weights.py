@@ -91,9 +91,14 @@ def find(name: str) -> Weights:
     """The packaged model of that name. Raises `ModelMissing`, naming the nearest."""
     if name in PACKAGED:
         return PACKAGED[name]
-    near = difflib.get_close_matches(name.lower(), PACKAGED, 1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(PACKAGED)}"
+    near = nearest(name)
+    hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(PACKAGED)}"
     raise ModelMissing(f"no packaged model {name!r}: {hint}")
+
+
+def nearest(name: str) -> str | None:
+    """The packaged model whose name is most like `name`, if any is."""
+    return next(iter(difflib.get_close_matches(name.lower(), PACKAGED, 1, cutoff=0.5)), None)
 
 
 def cache_folder() -> Path:
