@@ -98,7 +98,7 @@ def find(name: str) -> Weights:
 
 def nearest(name: str) -> str | None:
     """The packaged model whose name is most like `name`, if any is."""
-    return next(iter(difflib.get_close_matches(name.lower(), PACKAGED, 1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name.lower(), PACKAGED, 1, cutoff=0.4)), None)
 
 
 def cache_folder() -> Path:
