@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(?P<open>\{)?|\\.|[{}]", re.DOTALL)
+_MAX_GAP = 60
 _BETWEEN = re.compile(
     r"(?!.*\n\s*\n)(?:[\s,;$&~]|\\[,; ]|\\q?quad(?![a-z])|\\text\{\s*(?:and|or)\s*\}|and|or){0,30}",
     re.DOTALL,
@@ -18,13 +19,15 @@ _BETWEEN = re.compile(
 _UNBRACED = re.compile(r"\\[A-Za-z]{1,30}(?:\{[^{}]{0,200}\}){0,3}|[^\s${}\\]{1,200}")
 
 _SAYS = re.compile(
-    r"answer\s{0,3}(?:\*\*|\))?\s{0,3}(?:is|are|=|:)\s{0,3}(?:\*\*)?\s{0,3}(?:equal to|[:=])?"
+    r"(?:the |final )answer\s{0,3}="  # `answer = …` alone is code
+    r"|answer\s{0,3}(?:\*\*|\))?\s{0,3}(?:is|are|:)\s{0,3}(?:\*\*)?\s{0,3}(?:equal to|[:=])?"
     r"|\*\*\s{0,3}(?:final\s{1,3})?answer\s{0,3}:?\s{0,3}\*\*\s{0,3}:?"
     r"|^\#{1,4} ?(?:final )?answer:?[ ]{0,3}$"
     r"|(?<![\#\S])\#{4}(?=[ \t]{0,3}(?!\d{1,2}[.)]\s)[-−$(\\\d])"  # GSM8K's, and no heading
     r"|答案\s{0,3}(?:[是为為:：]|应为|等于)",
     re.IGNORECASE | re.MULTILINE,
 )
+_CODE = re.compile(r"```(?:python|py)\b.*?(?:```|\Z)", re.DOTALL)
 _MATH = re.compile(
     r"\$\$(.{1,500}?)\$\$|\$((?:(?!\.\s)[^$\n]){1,500})\$|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]",
     re.DOTALL,
@@ -59,7 +62,9 @@ def last_boxed(text: str) -> tuple[str, int] | None:
     if not boxes:
         return None
     first = len(boxes) - 1
-    while first and _BETWEEN.fullmatch(text, boxes[first - 1].end, boxes[first].begin):
+    while first and boxes[first].begin - boxes[first - 1].end <= _MAX_GAP:
+        if not _BETWEEN.fullmatch(text, boxes[first - 1].end, boxes[first].begin):
+            break
         first -= 1
     contents = dict.fromkeys(box.content(text) for box in boxes[first:])
     return ", ".join(contents), boxes[-1].end
@@ -97,7 +102,8 @@ def _boxes(text: str) -> list[_Box]:
 
 
 def _last_said(text: str) -> tuple[str, int] | None:
-    """The answer of the last sentence that announces one, and where it ends."""
+    """The answer of the last sentence outside code that announces one, and where it ends."""
+    text = _CODE.sub(lambda block: " " * len(block[0]), text)
     for match in reversed(list(_SAYS.finditer(text))):
         found = _after(text, match.end())
         if found:

@@ -8,6 +8,7 @@ value, so 1/2, 0.5 and `\frac12` share one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from mathlete.answers.extract import last_boxed
@@ -22,7 +23,7 @@ _SYMBOLS = {
     **dict.fromkeys(map(ord, "\u00a0\u2009\u202f\u200a\u3000"), " "),
     **dict.fromkeys(map(ord, "\u200b\u2061\ufeff"), None),
     ord("×"): "\\times ", ord("·"): "\\cdot ", ord("⋅"): "\\cdot ", ord("÷"): "\\div ",
-    ord("π"): "\\pi ", ord("∞"): "\\infty ", ord("√"): "\\sqrt ", ord("∪"): "\\cup ",
+    ord("π"): "\\pi ", ord("∞"): "\\infty ", ord("∪"): "\\cup ",
     ord("∩"): "\\cap ", ord("∅"): "\\emptyset ", ord("≤"): "\\le ", ord("≥"): "\\ge ",
     ord("≠"): "\\ne ", ord("∈"): "\\in ", ord("°"): "^\\circ ", ord("±"): "\\pm ",
     ord("½"): "\\frac{1}{2}", ord("¼"): "\\frac{1}{4}", ord("¾"): "\\frac{3}{4}",
@@ -64,7 +65,8 @@ _TEXT = re.compile(
 )
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SHORT_FRAC = re.compile(r"\\frac\s?(?P<a>\d|\{[^{}]*\})\s?(?P<b>\d|\{[^{}]*\})")
-_SHORT_SQRT = re.compile(r"\\sqrt\s?(\d|[a-z])")
+_SHORT_SQRT = re.compile(r"\\sqrt\s?(\d(?!\d)|[a-z])")  # \sqrt12 is left to the parser
+_ROOT = re.compile(r"√\s?(\d+|[a-z]|\([^()]*\))")
 _ASSIGNED = re.compile(  # x = 5, f(x) = 5, x_{1} \in …, AB = 5, \angle ABC = 5
     r"^(?:[A-Za-z]|\\[a-z]{2,8}|(?:\\angle\s?)?[A-Z]{2,3})(?:_(?:\w|\{[^{}=]{1,12}\}))?"
     r"(?:\((?:[a-z\d]|\\[a-z]{2,8})(?:,\s?(?:[a-z\d]|\\[a-z]{2,8})){0,3}\))?"
@@ -79,7 +81,7 @@ _MATH_PIECES = re.compile(
 )
 _CHOICE = re.compile(r"^\(?\s?([A-J])\s?[).]?$")
 _SPACE = re.compile(r"\s+")
-_LOOSE_SPACE = re.compile(r"(?P<command>\\[A-Za-z]+)?\s(?P<next>[A-Za-z])?")
+_LOOSE_SPACE = re.compile(r"(?P<command>\\[A-Za-z]+)?(?<!\d)\s(?P<next>[A-Za-z])?|\s(?!\d)")
 
 
 def _unwrap(text: str) -> str:
@@ -108,14 +110,24 @@ def clean(answer: str) -> str:
     """`answer` without decoration: delimiters, sizes, spacing commands, a final full stop."""
     if len(answer) > MAX_LENGTH:
         return answer.strip()
-    text = _SPACE.sub(" ", answer.translate(_SYMBOLS)).strip()
-    while True:
-        before = text
-        text = _unwrap(text).strip()
-        if text.endswith((".", ",", ";", ":", "\\")):
-            text = text.rstrip(".,;:\\ ")
+    return _settled(_bare, answer)
+
+
+def _settled(step: Callable[[str], str], text: str) -> str:
+    """`text` after as many steps as change it: two or three, unless it is made to be awkward."""
+    for _ in range(50):
+        before, text = text, step(text)
         if text == before:
             break
+    return text
+
+
+def _bare(answer: str) -> str:
+    text = _ROOT.sub(lambda m: f"\\sqrt{{{m[1].strip('()')}}}", answer)
+    text = _SPACE.sub(" ", text.translate(_SYMBOLS)).strip()
+    text = _unwrap(text).strip()
+    if text.endswith((".", ",", ";", ":", "\\")):
+        text = text.rstrip(".,;:\\ ")
     text = _SIZES.sub("", text)
     text = text.replace("{,}", ",").replace("\\$", "").replace("\\%", "%")
     text = _DIGIT_GAP.sub("", text)
@@ -141,7 +153,7 @@ def _without_units(text: str) -> str:
 
 
 def _tighten(match: re.Match[str]) -> str:
-    """A space goes, unless it keeps a command apart from a letter."""
+    """A space goes, unless it keeps apart a command and a letter (or, by the pattern, digits)."""
     if match["command"] and match["next"]:
         return f"{match['command']} {match['next']}"
     return (match["command"] or "") + (match["next"] or "")
@@ -188,12 +200,7 @@ def normalize(answer: str) -> str:
     """The key of an answer: equal keys mean equal answers. Never raises, and is idempotent."""
     if len(answer) > MAX_LENGTH:
         return answer.strip()
-    text = answer
-    for _ in range(50):  # to a fixed point, which takes two or three steps
-        before, text = text, _step(text)
-        if text == before:
-            break
-    return text
+    return _settled(_step, answer)
 
 
 _PLAIN_SQRT = re.compile(r"(?<![\\A-Za-z])sqrt\(([^()]*)\)")
