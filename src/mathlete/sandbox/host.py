@@ -32,6 +32,8 @@ GRACE_S = 0.5
 
 _CLEAN_UP_S = 1.0
 
+_IDLE_CHECK_S = 0.25
+
 PRELOAD = (
     "math", "cmath", "itertools", "functools", "collections", "fractions", "decimal", "random",
     "statistics", "string", "re", "json", "time", "datetime", "heapq", "bisect", "operator",
@@ -80,6 +82,7 @@ class Sandbox:
         self._workers: dict[int, Worker] = {}
         self._waiting: deque[Worker] = deque()
         self._closed = False
+        self._watch: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -88,6 +91,7 @@ class Sandbox:
             await self.close()
             raise
         self._refill()
+        self._look_after_idle()
         return self
 
     async def __aexit__(
@@ -130,6 +134,8 @@ class Sandbox:
     async def close(self) -> None:
         """End every session and the parent. Safe to call twice."""
         self._closed = True
+        if self._watch:
+            self._watch.cancel()
         for worker in list(self._workers.values()):
             self.discard(worker)
         self._waiting.clear()
@@ -220,6 +226,12 @@ class Sandbox:
         with contextlib.suppress(SandboxError):  # the next session meets it and says so
             while len(self._waiting) < self._ready_target:
                 self._waiting.append(self._spawn(parent))
+
+    def _look_after_idle(self) -> None:
+        for worker in self._workers.values():
+            worker.stop_if_busy()
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(_IDLE_CHECK_S, self._look_after_idle)
 
     def _forget_lost(self) -> None:
         for worker in [worker for worker in self._waiting if worker.lost]:
@@ -358,6 +370,7 @@ class _Run:
                 timer.cancel()
         seconds = time.perf_counter() - started
         total = self.worker.cpu_seconds()
+        self.worker.rest(total)
         if isinstance(reply, Lost):
             status, error = await self._post_mortem(reply)
         else:

@@ -16,6 +16,8 @@ from pathlib import Path
 from mathlete.sandbox.execution import head_and_tail
 from mathlete.sandbox.wire import FIRST_NONCE, MAX_ERROR_BYTES, READY, REPLY, REQUEST
 
+_IDLE_CPU_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -53,6 +55,8 @@ class Worker:
         self._reply: asyncio.Future[Reply | Lost] | None = None
         self._nonce = FIRST_NONCE
         self._buffer = b""
+        self._resting_cpu: float | None = None
+        self._stopped = False
         self._loop.add_reader(self.ours.fileno(), self._readable)
 
     # --- what the zygote tells ---------------------------------------------------------------
@@ -81,6 +85,11 @@ class Worker:
         if self.lost:
             self._reply.set_result(self.lost)
             return self._reply
+        if self._stopped:
+            self._stopped = False
+            _send_signal(self.pidfd, signal.SIGCONT)
+        self._resting_cpu = None
+        os.ftruncate(self.output, 0)  # what threads of earlier blocks wrote since
         self._nonce = os.urandom(16)
         data = code.encode("utf-8", "surrogatepass")
         frame = REQUEST.pack(len(data), seed, self._nonce) + data
@@ -161,6 +170,22 @@ class Worker:
         """End the process; it cannot prevent that."""
         if self.pidfd >= 0:
             _send_signal(self.pidfd, signal.SIGKILL)
+
+    def rest(self, cpu_seconds: float | None) -> None:
+        """A block has ended with this much CPU time used: from now on there should be no more."""
+        self._resting_cpu = cpu_seconds
+
+    def stop_if_busy(self) -> None:
+        """Halt a process that computes although its block has ended, until the next block.
+
+        Its threads, or a block that lied about its end, then cost nothing.
+        """
+        if self._resting_cpu is None or self._stopped:
+            return
+        now = self.cpu_seconds()
+        if now is not None and now - self._resting_cpu > _IDLE_CPU_S:
+            self._stopped = True
+            _send_signal(self.pidfd, signal.SIGSTOP)
 
     def cpu_seconds(self) -> float | None:
         """CPU time of the process so far, as the kernel counts it; None when not known."""

@@ -15,6 +15,7 @@ runs: what counts is what is active, not what was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -61,6 +62,7 @@ class Jail:
     first_uid: int
     uid_count: int
     zygote_pid: int
+    task_limit: int
     program: bytes
     """The seccomp filter, with a mark where a session's own pid belongs."""
 
@@ -182,6 +184,17 @@ def uid_range() -> tuple[int, int]:
     return first, width
 
 
+def tasks_of_user() -> int:
+    """How many threads this user runs now, all programs together."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if entry.stat().st_uid == os.getuid():
+                    total += (entry / "task").stat().st_nlink - 2
+    return total
+
+
 # --- per session, in the forked child -----------------------------------------------------------
 
 
@@ -197,7 +210,7 @@ def close_doors(jail: Jail, number: int, channel: int, output: int) -> int:
         _own_mounts(jail)
     _descriptors(channel, output)
     if "rlimits" in active:
-        _set_limits(limits, address_space)
+        _set_limits(limits, address_space, jail.task_limit)
     # Before the user changes, who might not be able to open what may be read.
     ruleset = landlock.create(_readable_files(jail)) if "landlock" in active else -1
     keep = _change_user(jail, number)
@@ -244,11 +257,11 @@ def _descriptors(channel: int, output: int) -> None:
     os.closerange(4, 1 << 20)
 
 
-def _set_limits(limits: ZygoteConfig, address_space: int) -> None:
+def _set_limits(limits: ZygoteConfig, address_space: int, tasks: int) -> None:
     values = {
         resource.RLIMIT_AS: address_space,
         resource.RLIMIT_FSIZE: limits.output_mib * _MIB,
-        resource.RLIMIT_NPROC: limits.threads + limits.processes,
+        resource.RLIMIT_NPROC: tasks,
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,

@@ -26,7 +26,7 @@ _COMPILE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 def prepare() -> None:
     """Once in the zygote: everything that every session would otherwise do for itself."""
-    sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = _stream(1)
     sys.stderr = _stream(2)
     # also the ones that people restore by hand

@@ -21,6 +21,8 @@ from mathlete.sandbox.inside import filter as seccomp
 from mathlete.sandbox.inside import guard, kernel, landlock, session, warm
 from mathlete.sandbox.wire import FIRST_NONCE, MAX_MESSAGE_BYTES, REFUSED, REPLY, ZygoteConfig
 
+_SHARED_TASK_ROOM = 1024
+
 
 def main(control: int, config_json: str) -> NoReturn:
     """Close the outer doors, report what is active, preload, then serve until the host is gone."""
@@ -37,7 +39,7 @@ def main(control: int, config_json: str) -> NoReturn:
     active = jail.active - missing.keys()
     if not active & {"namespaces", "landlock"}:  # nothing else decides where files may be written
         jail = replace(jail, program=seccomp.build(writes=False, processes=False))
-    jail = replace(jail, active=active)
+    jail = replace(jail, active=active, task_limit=_task_limit(jail.config, active))
     channel = socket.socket(fileno=control)
     _tell(channel, {"event": "hello", "active": sorted(jail.active), "missing": missing})
     started = time.perf_counter()
@@ -96,8 +98,21 @@ def _enter(config: ZygoteConfig, control: int, host: int, missing: dict[str, str
         first_uid=first_uid,
         uid_count=uid_count,
         zygote_pid=os.getpid(),
+        task_limit=0,
         program=seccomp.build(writes=True, processes=config.processes > 1),
     )
+
+
+def _task_limit(config: ZygoteConfig, active: frozenset[str]) -> int:
+    """How many threads and processes the kernel may count before it refuses a session another.
+
+    It counts per user, so a session without a user of its own shares the count with everything
+    else that this user runs, and gets room beside that.
+    """
+    own = config.threads + config.processes
+    if active & {"namespaces", "uid"}:
+        return own
+    return guard.tasks_of_user() + max(own, _SHARED_TASK_ROOM)
 
 
 def _trial(config: ZygoteConfig, *, with_user: bool) -> None:
