@@ -19,23 +19,15 @@ _Name = Annotated[str, typer.Argument(help="A name that `mathlete models list` s
 @app.command("list")
 def list_models() -> None:
     """Show the packaged models: size, licence, and where they lie on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
     from mathlete.engines.weights import PACKAGED, local_path
 
-    table = Table("name", "what it is", "licence", "download", "on disk", "path", box=None)
     for weights in PACKAGED.values():
-        path = local_path(weights)
-        table.add_row(
-            weights.name,
-            weights.about,
-            weights.licence,
-            f"{weights.wheel_bytes / 1e6:.0f} MB",
-            f"{weights.file_bytes / 1e6:.0f} MB",
-            str(path) if path else "not here yet",
+        typer.echo(
+            f"{weights.name}  {weights.wheel_bytes / 1e6:.0f} MB to fetch, "
+            f"{weights.file_bytes / 1e6:.0f} MB on disk, {weights.licence}"
         )
-    Console().print(table)
+        typer.echo(f"    {weights.about}")
+        typer.echo(f"    {local_path(weights) or 'not on this machine yet'}")
 
 
 @app.command()
