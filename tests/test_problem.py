@@ -315,6 +315,11 @@ def test_missing_files(source: str) -> None:
     assert re.search("no such file|cannot be|is empty", refused(source))
 
 
+def test_an_unknown_set_is_told_what_there_is() -> None:
+    assert refused("eazy").startswith("eazy: no such file or problem set; the sets shipped are ")
+    assert "easy" in refused("eazy")
+
+
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 rows = st.lists(st.fixed_dictionaries({"problem": cells, "answer": cells}), max_size=5)
 

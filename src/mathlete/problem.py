@@ -319,6 +319,9 @@ def load_problems(
         folder = resources.files("mathlete").joinpath("sets")
         with resources.as_file(folder.joinpath(f"{source}.jsonl")) as path:
             rows = list(islice(read_rows(path, name), limit))
+    elif re.fullmatch(r"[\w-]{1,100}", name) and not Path(name).exists():
+        shipped = ", ".join(shipped_sets())
+        raise ProblemError(f"{name}: no such file or problem set; the sets shipped are {shipped}")
     else:
         rows = list(islice(read_rows(source), limit))
     if not rows:
