@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -92,6 +93,19 @@ async def test_seeds(llama: LlamaCppEngine) -> None:
         (await llama.generate(prompt, Sampling(seed=s, max_tokens=16))).text for s in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+async def test_top_p_follows_temperature(llama: LlamaCppEngine) -> None:
+    """One token here has over half of the probability: top-p first would leave no other."""
+    prompt = SHOTS + "Question: What is 1 + 1?\n```python\n"
+
+    async def first_tokens(temperature: float) -> set[str]:
+        sampling = Sampling(temperature=temperature, top_p=0.5, max_tokens=1)
+        seeds = [replace(sampling, seed=seed) for seed in range(6)]
+        return {(await llama.generate(prompt, seeded)).text for seeded in seeds}
+
+    assert await first_tokens(1.0) == {"print"}
+    assert len(await first_tokens(5.0)) > 1
 
 
 async def test_the_context_ends_a_trace_for_its_true_reason(llama: LlamaCppEngine) -> None:

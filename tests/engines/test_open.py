@@ -74,6 +74,11 @@ def test_describe(weights: Path) -> None:
     assert str(weights) in rows[0].state
 
 
+def test_describe_survives_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATHLETE_MODELS", "/no/such/folder")
+    assert "no such folder" in describe()[0].remedy
+
+
 def test_importing_the_engines_is_cheap() -> None:
     code = (
         "import sys, mathlete.engines, mathlete.engines.models_cli\n"

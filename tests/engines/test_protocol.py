@@ -110,5 +110,5 @@ def test_native_llama_tells_which_stop_string_fired() -> None:
 
 def test_native_llama_samples_as_asked_and_no_narrower() -> None:
     body = LlamaNative().body("m", "p", Sampling(temperature=0.7, top_p=1.0, seed=3))
-    assert (body["top_k"], body["min_p"], body["top_p"]) == (0, 0.0, 1.0)
-    assert (body["seed"], body["temperature"]) == (3, 0.7)
+    assert (body["seed"], body["temperature"], body["top_p"], body["top_k"]) == (3, 0.7, 1.0, 0)
+    assert body["samplers"] == ["top_k", "temperature", "top_p"]

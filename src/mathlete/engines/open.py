@@ -73,7 +73,10 @@ def describe() -> list[Row]:
 
     local = importlib.util.find_spec("xllamacpp") is not None
     weights = PACKAGED[DEFAULT]
-    path = local_path(weights)
+    try:
+        path = local_path(weights)
+    except UsageError as error:
+        return [Row("(nothing)", DEFAULT, "wrong setting", str(error))]
     llama = f"llama.cpp (xllamacpp {_version('xllamacpp')})" if local else "llama.cpp"
     remedy = "" if local else 'pip install "mathlete[local]"'
     state = f"ready: {path}" if path else f"fetched on first use into {cache_folder()}"

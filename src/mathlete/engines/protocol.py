@@ -131,14 +131,19 @@ class LlamaNative:
         return api.removesuffix("/v1") + "/completion"
 
     def body(self, model: str, prompt: str, sampling: Sampling) -> dict[str, Any]:
-        """Sampling as asked for: the server's own default filters (top-k, min-p) are off."""
+        """Sampling as asked for, and as other servers do it: temperature first, then top-p.
+
+        llama.cpp by itself applies them the other way round, and narrows with top-k 40 and min-p
+        0.05. Sorting a whole vocabulary for top-p takes 10 to 15 % of a small model's speed, so
+        only the 1000 likeliest tokens are looked at then.
+        """
         body: dict[str, Any] = {
             "prompt": prompt,
             "n_predict": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "top_k": 0,
-            "min_p": 0.0,
+            "samplers": ["top_k", "temperature", "top_p"],
+            "top_k": 0 if sampling.top_p >= 1 else 1000,
             "stop": list(sampling.stop),
             "stream": True,
             "cache_prompt": True,
