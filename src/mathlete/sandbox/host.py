@@ -34,6 +34,8 @@ _CLEAN_UP_S = 1.0
 
 _IDLE_CHECK_S = 0.25
 
+_START_ATTEMPTS = 3
+
 PRELOAD = (
     "math", "cmath", "itertools", "functools", "collections", "fractions", "decimal", "random",
     "statistics", "string", "re", "json", "time", "datetime", "heapq", "bisect", "operator",
@@ -240,19 +242,24 @@ class Sandbox:
 
     async def take(self) -> Worker:
         """A process that is ready for its first block."""
-        parent = await self._started()
-        self._forget_lost()
-        worker = self._waiting.popleft() if self._waiting else self._spawn(parent)
-        asyncio.get_running_loop().call_soon(self._refill)
-        try:
-            problem = await asyncio.shield(worker.ready)
-        except asyncio.CancelledError:
+        why = ""
+        for attempt in range(_START_ATTEMPTS):
+            parent = await self._started()
+            self._forget_lost()
+            worker = self._waiting.popleft() if self._waiting else self._spawn(parent)
+            asyncio.get_running_loop().call_soon(self._refill)
+            try:
+                problem = await asyncio.shield(worker.ready)
+            except asyncio.CancelledError:
+                self.discard(worker)
+                raise
+            if problem is None:
+                return worker
+            why = problem.why
             self.discard(worker)
-            raise
-        if problem:
-            self.discard(worker)
-            raise SandboxError(f"a sandbox session could not be started: {problem.why}")
-        return worker
+            # The parent may have died meanwhile, and is then started again.
+            await asyncio.sleep(0.05 * attempt)
+        raise SandboxError(f"a sandbox session could not be started: {why}")
 
     def discard(self, worker: Worker) -> None:
         """End a process and forget it."""
@@ -275,7 +282,10 @@ class Session:
         self._seed = seed
         self._worker: Worker | None = None
         self._lock = asyncio.Lock()
-        self._fresh = True
+        self._used = False
+        """The present process has begun a block, so there is state to lose."""
+        self._loss_unsaid = False
+        """State was lost, and no result has said so yet."""
         self._ending: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -291,46 +301,42 @@ class Session:
                 raise SandboxError("the session is closed: open a new one")
             if self._ending:
                 await asyncio.shield(self._ending)
-            worker, lost_before = await self._ready_worker()
+            worker = await self._ready_worker()
             limit = self._sandbox.limits.wall_s if timeout_s is None else timeout_s
             async with self._sandbox.slots:
                 run = _Run(self._sandbox, worker, limit)
+                self._used = True
                 try:
-                    execution = await run.execute(code, self._seed, state_lost=lost_before)
+                    execution = await run.execute(code, self._seed, state_lost=self._loss_unsaid)
                 except asyncio.CancelledError:
                     self._abandon(run)
                     raise
             if worker.lost:
                 self._drop()
-            self._fresh = False
+            self._loss_unsaid = False
             return execution
 
-    async def _ready_worker(self) -> tuple[Worker, bool]:
-        """The session's process, and whether an earlier one was lost between two blocks."""
-        lost = False
+    async def _ready_worker(self) -> Worker:
         if self._worker and self._worker.lost:
             self._drop()
-            lost = not self._fresh
         if self._worker is None:
             self._worker = await self._sandbox.take()
-        return self._worker, lost
+        return self._worker
 
     def _drop(self) -> None:
         if self._worker:
             self._sandbox.discard(self._worker)
-        self._worker = None
+            self._loss_unsaid |= self._used
+        self._worker, self._used = None, False
 
     def _abandon(self, run: _Run) -> None:
         """The caller went away in the middle of a block: end it, and keep the state if possible."""
-        self._fresh = False
         if self._closed:
             return
         self._ending = asyncio.create_task(self._end(run))
 
     async def _end(self, run: _Run) -> None:
-        await run.end()
-        if run.worker.lost and run.worker is self._worker:
-            self._drop()
+        await run.end()  # if that cost the process, the next block finds out and says so
         self._ending = None
 
     def close(self) -> None:

@@ -157,7 +157,8 @@ def _checks(a: _Assembler, *, writes: bool, processes: bool) -> None:
         _no_bits(a, "clone", 0, _CLONE_FORBIDDEN)
     else:
         _threads_only(a)
-    _one_of(a, "kill", 0, (_PID,))
+    # With processes of its own there is a pid namespace, so whatever it signals is its own.
+    _one_of(a, "kill", None if processes else 0, (_PID,))
     _one_of(a, "tgkill", 0, (_PID,))
     _one_of(a, "ioctl", 1, _IOCTLS)
     _one_of(a, "fcntl", 1, _FCNTLS)

@@ -7,6 +7,7 @@ by the host.
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import inspect
 import io
@@ -49,8 +50,11 @@ def _stream(fd: int) -> io.TextIOWrapper:
     )
 
 
-def serve(channel: int) -> NoReturn:
-    """Announce readiness, then run blocks until the host closes the channel."""
+def serve(channel: int, *, children: bool) -> NoReturn:
+    """Announce readiness, then run blocks until the host closes the channel.
+
+    `children`: blocks may start processes, which are ended with the block.
+    """
     runner = Runner()
     os.write(channel, REPLY.pack(0, FIRST_NONCE, READY, 0.0))
     while True:
@@ -60,11 +64,22 @@ def serve(channel: int) -> NoReturn:
             seeding.seed_everything(seed)
         before = time.process_time()
         status, text = runner.run(code)
+        if children:
+            _end_children()
         data = text.encode("utf-8", "backslashreplace")
         spent = time.process_time() - before
         frame = REPLY.pack(len(data), nonce, status, spent) + data
         while frame:
             frame = frame[os.write(channel, frame) :]
+
+
+def _end_children() -> None:
+    """Process 1 of a pid namespace reaches every other process in it, and nothing outside."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _read(fd: int, count: int) -> bytes:

@@ -245,7 +245,7 @@ class Zygote:
             text = f"{type(error).__name__}: {error}".encode()[:1000]
             os.write(channel, REPLY.pack(len(text), FIRST_NONCE, REFUSED, 0.0) + text)
             os._exit(1)
-        session.serve(channel)
+        session.serve(channel, children=self.jail.config.processes > 1)
 
     def _kill(self, number: int) -> None:
         for pidfd, (owner, _) in self.children.items():
