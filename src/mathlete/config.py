@@ -31,9 +31,9 @@ PROMPTS: Mapping[StrategyName, str] = {
 }
 
 EMBEDDED: Mapping[StrategyName, Mapping[str, Any]] = {
-    "cot": {"temperature": 0.3, "max_tokens": 200},
-    "tir": {"temperature": 0.3, "max_tokens": 200},
-    "sc-tir": {"temperature": 0.3, "max_tokens": 200},
+    "cot": {"temperature": 0.3, "max_tokens": 160},
+    "tir": {"temperature": 0.3, "max_tokens": 128},
+    "sc-tir": {"temperature": 0.3, "max_tokens": 128},
 }
 """What serves the embedded 135M model best (measured: docs/prompts.md); it is too small for 0.8."""
 
@@ -76,14 +76,14 @@ class SolveConfig(BaseModel):
         """The answer space for every problem; None leaves it to the problem set."""
         return None if self.answer_space is None else AnswerSpace.parse(self.answer_space)
 
-    def identity(self, model: str, prompt_text: str) -> dict[str, Any]:
+    def identity(self, model: str, prompt: str) -> dict[str, Any]:
         """The settings on which a result depends, with the model's and the prompt's own identity.
 
         Where the server listens and how many requests it gets at once changes no result, so a
         run can go on at another address.
         """
         settings = self.model_dump(exclude={"model", "model_name", "concurrency"})
-        return {"model": model, **settings, "prompt_hash": content_key(prompt_text)[:12]}
+        return {"model": model, **settings, "prompt_hash": content_key(prompt)[:12]}
 
 
 def resolve_solve(flags: Mapping[str, Any], recipe: Path | None = None) -> SolveConfig:

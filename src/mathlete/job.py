@@ -79,7 +79,7 @@ class SolveJob:
         if self.out is None and self.runs is None:
             return None
         config = self.config
-        identity = config.identity(model, load_prompt(config.prompt).text)
+        identity = config.identity(model, load_prompt(config.prompt).content)
         keys = [problem.key for problem in self.problems]
         folder = self.out or Run.folder_for(self.runs or Path(), self.name, identity, keys)
         environment = {"mathlete": version("mathlete"), "python": platform.python_version()}

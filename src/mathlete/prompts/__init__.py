@@ -5,6 +5,9 @@ A prompt file is a front matter in YAML between two lines of `---`, then the tex
 (Python that is run before each code block, and that the model is told nothing about). In the text,
 `{{problem}}` and any other `{{name}}` are filled when the prompt is used. The newline that ends the
 file does not belong to the prompt; nothing else is stripped.
+
+After the text there may be examples, each under a line `=== example`. The key `shots` says how many
+of them `{{examples}}` shows: those whose first line is most like the problem (`similar`).
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from typing import Literal, get_args
 import yaml
 
 from mathlete.errors import UsageError
+from mathlete.prompts.similar import most_similar
 
 Kind = Literal["cot", "tir"]
 
 _FOLDER = Path(__file__).parent
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<head>.*?)^---[ \t]*\n(?P<text>.*)\Z", re.S | re.M)
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
-_KEYS = ("kind", "description", "stop", "prelude")
+_EXAMPLE = re.compile(r"^=== example[ \t]*\n", re.M)
+_KEYS = ("kind", "description", "stop", "prelude", "shots")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,8 @@ class Prompt:
     `name` is the packaged name or the path it was loaded from. `kind` says which strategy it is
     written for: `cot` (text only) or `tir` (text with Python blocks that are run). `stop` holds
     the strings that end a completion besides those the strategy adds for itself. `prelude` is
-    Python source, imports as a rule, that goes before each code block of the model.
+    Python source, imports as a rule, that goes before each code block of the model. `shots` of the
+    `examples`, the most similar ones, take the place of `{{examples}}`.
     """
 
     name: str
@@ -45,11 +51,18 @@ class Prompt:
     stop: tuple[str, ...] = ()
     description: str = ""
     prelude: str = ""
+    examples: tuple[str, ...] = ()
+    shots: int = 0
 
     @cached_property
     def names(self) -> frozenset[str]:
         """The names that `fill` needs, `problem` among them."""
-        return frozenset(_PLACEHOLDER.findall(self.text))
+        return frozenset(_PLACEHOLDER.findall(self.text)) - {"examples"}
+
+    @property
+    def content(self) -> str:
+        """Everything on which a completion depends, as one text: what a run is identified by."""
+        return repr((self.text, self.stop, self.prelude, self.examples, self.shots))
 
     def fill(self, *, problem: str, **names: str) -> str:
         """The text with every `{{name}}` replaced; what is put in is not looked at again.
@@ -69,7 +82,14 @@ class Prompt:
                     f"prompt {self.name}: {{{{{name}}}}} is not filled; "
                     f"give {name}=..., given were {_listed(values)}"
                 )
+        if self.examples:
+            values["examples"] = self._shown(problem)
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
+
+    def _shown(self, problem: str) -> str:
+        questions = [example.split("\n", 1)[0] for example in self.examples]
+        chosen = most_similar(problem, questions, self.shots)
+        return "".join(self.examples[index] for index in chosen)
 
 
 def prompt_names() -> tuple[str, ...]:
@@ -111,13 +131,16 @@ def _parse(name: str, content: str) -> Prompt:
             "put '---', 'kind: tir' (or cot) and '---' on its first three lines"
         )
     head = _front_matter(name, match["head"])
+    text, *examples = _EXAMPLE.split(match["text"])
     prompt = Prompt(
         name=name,
         kind=_kind(name, head.get("kind")),
-        text=match["text"].removesuffix("\n"),
+        text=text.removesuffix("\n"),
         stop=_strings(name, head.get("stop", ())),
         description=_string(name, "description", head.get("description", "")),
         prelude=_string(name, "prelude", head.get("prelude", "")),
+        examples=tuple(examples),
+        shots=_shots(name, head.get("shots", 0), len(examples), "{{examples}}" in text),
     )
     if "problem" not in prompt.names:
         raise UsageError(
@@ -163,6 +186,15 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple) or not all(isinstance(s, str) and s for s in items):
         raise UsageError(f"prompt {name}: stop must be text or a list of texts, not {value!r}")
     return tuple(items)
+
+
+def _shots(name: str, value: object, examples: int, shown: bool) -> int:
+    if not isinstance(value, int) or not 0 <= value <= examples or bool(value) != shown:
+        raise UsageError(
+            f"prompt {name}: shots is {value!r}; with {{{{examples}}}} in the text it must be from "
+            f"1 to the number of '=== example' sections ({examples}), without it 0"
+        )
+    return value
 
 
 def _check_prelude(prompt: Prompt) -> None:
