@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -21,16 +20,12 @@ from typing import Any, Self
 from mathlete.errors import SandboxError
 from mathlete.sandbox import layers as layering
 from mathlete.sandbox import wire
-from mathlete.sandbox.execution import Execution, Limits, Status
+from mathlete.sandbox.block import Block
+from mathlete.sandbox.execution import Execution, Limits
 from mathlete.sandbox.parent import Parent, python_folders
-from mathlete.sandbox.worker import Lost, Reply, Worker
+from mathlete.sandbox.worker import Lost, Worker
 
 logger = logging.getLogger(__name__)
-
-GRACE_S = 0.5
-"""How long a block may take to end after it was interrupted, before its process is killed."""
-
-_CLEAN_UP_S = 1.0
 
 _IDLE_CHECK_S = 0.25
 
@@ -304,7 +299,7 @@ class Session:
             worker = await self._ready_worker()
             limit = self._sandbox.limits.wall_s if timeout_s is None else timeout_s
             async with self._sandbox.slots:
-                run = _Run(self._sandbox, worker, limit)
+                run = Block(self._sandbox.limits, worker, limit)
                 self._used = True
                 try:
                     execution = await run.execute(code, self._seed, state_lost=self._loss_unsaid)
@@ -315,6 +310,16 @@ class Session:
                 self._drop()
             self._loss_unsaid = False
             return execution
+
+    async def open(self) -> None:
+        """Take a process now instead of at the first block."""
+        async with self._lock:
+            await self._ready_worker()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the session as this host sees it; None before the first block."""
+        return self._worker.pid if self._worker else None
 
     async def _ready_worker(self) -> Worker:
         if self._worker and self._worker.lost:
@@ -329,13 +334,13 @@ class Session:
             self._loss_unsaid |= self._used
         self._worker, self._used = None, False
 
-    def _abandon(self, run: _Run) -> None:
+    def _abandon(self, run: Block) -> None:
         """The caller went away in the middle of a block: end it, and keep the state if possible."""
         if self._closed:
             return
         self._ending = asyncio.create_task(self._end(run))
 
-    async def _end(self, run: _Run) -> None:
+    async def _end(self, run: Block) -> None:
         await run.end()  # if that cost the process, the next block finds out and says so
         self._ending = None
 
@@ -345,119 +350,3 @@ class Session:
         if self._ending:
             self._ending.cancel()
         self._drop()
-
-
-class _Run:
-    """One block on its way: its timers, and the verdict."""
-
-    def __init__(self, sandbox: Sandbox, worker: Worker, wall_s: float) -> None:
-        self.limits = sandbox.limits
-        self.worker = worker
-        self.wall_s = wall_s
-        self.late = ""
-        self.killed = False
-        self._loop = asyncio.get_running_loop()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._reply: asyncio.Future[Reply | Lost] | None = None
-        self._cpu_before = 0.0
-
-    async def execute(self, code: str, seed: int, *, state_lost: bool) -> Execution:
-        """Send the block, wait for its end or its limits, and say what happened."""
-        self._cpu_before = self.worker.cpu_seconds() or 0.0
-        started = time.perf_counter()
-        self._reply = self.worker.begin(code, seed)
-        self._after(self.wall_s, self._too_late, f"the block ran longer than {self.wall_s:g} s")
-        if self.limits.cpu_s is not None:
-            self._after(self.limits.cpu_s, self._check_cpu)
-        try:
-            reply = await asyncio.shield(self._reply)
-        finally:
-            for timer in self._timers:
-                timer.cancel()
-        seconds = time.perf_counter() - started
-        total = self.worker.cpu_seconds()
-        self.worker.rest(total)
-        if isinstance(reply, Lost):
-            status, error = await self._post_mortem(reply)
-        else:
-            status, error = self._verdict(reply)
-        cpu = reply.cpu_seconds if isinstance(reply, Reply) else 0.0
-        stdout, size = self.worker.take_output(self.limits.output_chars)
-        if size >= self.limits.output_mib << 20 and status in ("ok", "error", "output"):
-            status = "output"
-            error = f"OutputLimit: the block wrote more than {self.limits.output_mib} MiB"
-        return Execution(
-            status=status,
-            stdout=stdout,
-            error=error,
-            seconds=seconds,
-            cpu_seconds=cpu if total is None else max(0.0, total - self._cpu_before),
-            state_lost=state_lost or self.worker.lost is not None,
-        )
-
-    async def end(self) -> None:
-        """Interrupt the block, then kill it; returns when it has ended."""
-        self._too_late("cancelled")
-        if self._reply:
-            await self._reply
-        for timer in self._timers:
-            timer.cancel()
-        self.worker.take_output(1)
-
-    def _after(self, seconds: float, action: Any, *args: Any) -> None:
-        self._timers.append(self._loop.call_later(seconds, action, *args))
-
-    def _too_late(self, why: str) -> None:
-        if self.late:
-            return
-        self.late = why
-        self.worker.interrupt()
-        self._after(GRACE_S, self._kill)
-
-    def _kill(self) -> None:
-        self.killed = True
-        self.worker.kill()
-
-    def _check_cpu(self) -> None:
-        limit = self.limits.cpu_s or 0.0
-        now = self.worker.cpu_seconds()
-        left = limit - (now - self._cpu_before) if now is not None else 0.0
-        if left <= 0:
-            self._too_late(f"the block used more than {limit:g} s of CPU time")
-        else:  # several threads can use it up faster than the clock runs
-            self._after(max(left / 4, 0.01), self._check_cpu)
-
-    def _verdict(self, reply: Reply) -> tuple[Status, str]:
-        if self.late:
-            where = reply.text.rpartition("\n")[0] if reply.text.startswith("Traceback") else ""
-            return "timeout", f"{where}\nTimeoutError: {self.late}".lstrip("\n")
-        if reply.status == wire.OK:
-            return "ok", reply.text
-        if reply.status == wire.MEMORY:
-            return "memory", reply.text
-        return "error", reply.text
-
-    async def _post_mortem(self, lost: Lost) -> tuple[Status, str]:
-        gone = "; names defined before are gone"
-        if self.late:
-            return "timeout", f"TimeoutError: {self.late} and had to be killed{gone}"
-        if lost.why != "its process ended":
-            return "killed", f"Killed: the block broke the sandbox: {lost.why}{gone}"
-        self.worker.kill()
-        try:
-            status = await asyncio.wait_for(asyncio.shield(self.worker.ended), _CLEAN_UP_S)
-        except TimeoutError:
-            status = None
-        return "killed", f"Killed: the block ended its process{_cause(status)}{gone}"
-
-
-def _cause(status: int | None) -> str:
-    import signal
-
-    if status is None:
-        return ""
-    if status >= 0:
-        return f" with exit status {status}"
-    with contextlib.suppress(ValueError):
-        return f" by {signal.Signals(-status).name}"
-    return f" by signal {-status}"

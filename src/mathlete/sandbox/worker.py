@@ -48,6 +48,7 @@ class Worker:
         # Appending makes every write land at the end, also after the host has emptied the file.
         fcntl.fcntl(self.output, fcntl.F_SETFL, os.O_APPEND)
         self.pidfd = -1
+        self.pid: int | None = None
         self.clock: int | None = None
         self.ready: asyncio.Future[Lost | None] = self._loop.create_future()
         self.ended: asyncio.Future[int | None] = self._loop.create_future()
@@ -70,7 +71,9 @@ class Worker:
             os.close(pidfd)
             return
         self.pidfd = pidfd
-        self.clock = _cpu_clock(pidfd)
+        self.pid = _pid_of(pidfd)
+        if self.pid is not None:
+            self.clock = (~self.pid << 3) | 2  # the CPU clock of a process, CPUCLOCK_SCHED
 
     def has_ended(self, status: int | None) -> None:
         """The process was reaped; a negative status is a signal, None is not known."""
@@ -228,8 +231,8 @@ def _send_signal(pidfd: int, number: int) -> None:
         signal.pidfd_send_signal(pidfd, number)
 
 
-def _cpu_clock(pidfd: int) -> int | None:
-    """The clock id of a process's CPU time: its pid, inverted, and CPUCLOCK_SCHED."""
+def _pid_of(pidfd: int) -> int | None:
+    """The process behind a descriptor, as this pid namespace numbers it."""
     text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
     found = re.search(r"^Pid:\s*(\d+)", text, re.MULTILINE)
-    return (~int(found[1]) << 3) | 2 if found else None
+    return int(found[1]) if found else None

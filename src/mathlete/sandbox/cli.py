@@ -1,0 +1,151 @@
+"""`mathlete sandbox`: run files, serve over HTTP, measure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mathlete.errors import SandboxError, UsageError
+from mathlete.sandbox.execution import Limits
+from mathlete.sandbox.host import Sandbox
+
+KEY_VARIABLE = "MATHLETE_SANDBOX_KEY"
+
+app = typer.Typer(help="Run Python that a model wrote, closed off from this machine.",
+                  no_args_is_help=True)  # fmt: skip
+
+_Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="Use only these mechanisms, comma-separated, to emulate a poorer machine; 'none' "
+        "runs without any.",
+        show_default=False,
+    ),
+]
+_Timeout = Annotated[float, typer.Option("--timeout", help="Seconds a block.")]
+_Memory = Annotated[int, typer.Option("--memory-mib", help="MiB a session.")]
+
+
+def _layers(text: str | None) -> set[str] | None:
+    return None if text is None else {name.strip() for name in text.split(",") if name.strip()}
+
+
+@app.command("run")
+def run_files(
+    files: Annotated[list[Path], typer.Argument(help="Python files, '-' for standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line a block.")] = False,
+    timeout: _Timeout = 5.0,
+    memory_mib: _Memory = 512,
+    seed: Annotated[int, typer.Option(help="Seeds the session's random numbers.")] = 0,
+    layers: _Layers = None,
+) -> None:
+    """Run the files as blocks of one session; exit code 1 when one of them failed."""
+    codes = [_read(path) for path in files]
+    limits = Limits(wall_s=timeout, memory_mib=memory_mib)
+    good = asyncio.run(_run(Sandbox(limits, layers=_layers(layers), ready=1), codes, seed, as_json))
+    raise typer.Exit(0 if good else 1)
+
+
+def _read(path: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}"
+        ) from None
+
+
+async def _run(sandbox: Sandbox, codes: list[str], seed: int, as_json: bool) -> bool:
+    good = True
+    async with sandbox, sandbox.session(seed=seed) as session:
+        for code in codes:
+            result = await session.run(code)
+            good &= result.status == "ok"
+            if as_json:
+                print(json.dumps(asdict(result)), flush=True)
+                continue
+            sys.stdout.write(result.stdout)
+            sys.stdout.flush()
+            if result.error:
+                print(result.error, file=sys.stderr, flush=True)
+    return good
+
+
+@app.command("serve")
+def serve_http(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    sessions: Annotated[int, typer.Option(help="Sessions that may live at once.")] = 256,
+    waiting: Annotated[int, typer.Option(help="Blocks that may run or wait at once.")] = 1024,
+    concurrency: Annotated[int | None, typer.Option(help="Blocks that run at once.")] = None,
+    timeout: _Timeout = 5.0,
+    memory_mib: _Memory = 512,
+    layers: _Layers = None,
+) -> None:
+    """Serve sessions and SandboxFusion's /run_code; $MATHLETE_SANDBOX_KEY is the key."""
+    from mathlete.sandbox.server import ServerLimits, serve
+
+    for name, value in (("sessions", sessions), ("waiting", waiting)):
+        if value < 1:
+            raise UsageError(f"--{name} is {value}: it must be at least 1")
+    limits = Limits(wall_s=timeout, memory_mib=memory_mib)
+    sandbox = Sandbox(limits, layers=_layers(layers), concurrency=concurrency, ready=8)
+    job = serve(
+        sandbox,
+        host=host,
+        port=port,
+        key=os.environ.get(KEY_VARIABLE) or None,
+        limits=ServerLimits(sessions=sessions, waiting=waiting),
+        on_ready=lambda url: print(f"serving on {url}", flush=True),
+    )
+    asyncio.run(job)
+
+
+@app.command("bench")
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Under half a minute.")] = False,
+    layers: _Layers = None,
+) -> None:
+    """Measure this machine's sandbox; the last line is JSON."""
+    figures = asyncio.run(_figures(_layers(layers), quick=quick))
+    for name, value in figures.items():
+        print(f"{name:<36}{value:>10.3f}")
+    print(json.dumps(figures))
+
+
+async def _figures(layers: set[str] | None, *, quick: bool) -> dict[str, float]:
+    from mathlete.sandbox import measure
+
+    many = 100 if quick else 1000
+    try:
+        cpu, wall = await measure.cpu_ms_a_block(layers, 10 if quick else 50, stateful=True)
+        fresh, _ = await measure.cpu_ms_a_block(layers, 5 if quick else 25, stateful=False)
+        async with Sandbox(measure.LIMITS, layers=layers) as sandbox:
+            trip = await measure.round_trip_us(sandbox)
+        opening = await measure.opening_ms(layers, 50 if quick else 200, rate=50)
+        together = await measure.all_at_once_s(layers, 64)
+        live = await measure.live_sessions(layers, (10, many))
+    except OSError as error:
+        raise SandboxError(f"cannot measure here: {error}") from error
+    return {
+        "cpu_ms_a_block": cpu,
+        "wall_ms_a_block": wall,
+        "cpu_ms_a_block_new_session": fresh,
+        "round_trip_us": trip,
+        "open_ms_median": opening[len(opening) // 2],
+        "open_ms_p99": opening[int(0.99 * (len(opening) - 1))],
+        "64_sessions_with_sympy_s": together,
+        f"pss_mib_of_{many}": live[many][0],
+        "hot_sympy_ms_of_10": live[10][1],
+        f"hot_sympy_ms_of_{many}": live[many][1],
+    }
