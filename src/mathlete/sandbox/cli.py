@@ -128,9 +128,10 @@ async def _figures(layers: set[str] | None, *, quick: bool) -> dict[str, float]:
 
     many = 100 if quick else 1000
     try:
-        cpu, wall = await measure.cpu_ms_a_block(layers, 10 if quick else 50, stateful=True)
-        fresh, _ = await measure.cpu_ms_a_block(layers, 5 if quick else 25, stateful=False)
         async with Sandbox(measure.LIMITS, layers=layers) as sandbox:
+            rounds = 20 if quick else 50
+            cpu, wall = await measure.cpu_ms_a_block(sandbox, rounds, stateful=True)
+            fresh, _ = await measure.cpu_ms_a_block(sandbox, rounds, stateful=False)
             trip = await measure.round_trip_us(sandbox)
         opening = await measure.opening_ms(layers, 50 if quick else 200, rate=50)
         together = await measure.all_at_once_s(layers, 64)

@@ -79,6 +79,7 @@ class Sandbox:
         self._workers: dict[int, Worker] = {}
         self._waiting: deque[Worker] = deque()
         self._closed = False
+        self._ended_cpu_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,6 +116,12 @@ class Sandbox:
     def parent_pid(self) -> int | None:
         """Process id of the warm parent of all sessions."""
         return self._parent.pid if self._parent else None
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far of the warm parent and of all sessions, living and ended."""
+        living = sum(worker.cpu_seconds() or 0.0 for worker in self._workers.values())
+        parent = self._parent.cpu_seconds() if self._parent else 0.0
+        return self._ended_cpu_s + living + parent
 
     @asynccontextmanager
     async def session(self, *, seed: int = 0) -> AsyncIterator[Session]:
@@ -193,6 +200,8 @@ class Sandbox:
             for each in list(self._workers.values()):
                 each.has_ended(None)
             return
+        if event == "ended":
+            self._ended_cpu_s += message["cpu_seconds"]
         worker = self._workers.get(message["number"])
         if event == "spawned":
             if worker:

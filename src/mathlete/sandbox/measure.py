@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import resource
 import statistics
 import time
 from collections.abc import Collection
@@ -30,43 +29,34 @@ BLOCKS = (
 LIMITS = Limits(wall_s=60)
 
 
-def cpu_seconds() -> float:
-    """CPU time so far of this process and of every child that has ended."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in usage)
+def sessions_of(*, stateful: bool) -> list[tuple[str, ...]]:
+    """The blocks of each session: all four in one, or each in one of its own."""
+    return [BLOCKS] if stateful else [(block,) for block in BLOCKS]
 
 
-async def cpu_ms_a_block(
-    layers: Collection[str] | None, sessions: int, *, stateful: bool
-) -> tuple[float, float]:
-    """CPU ms and median wall ms a block; `stateful`: four blocks a session, else one.
-
-    The start of the warm parent is taken out by subtracting a run without sessions.
-    """
-
-    async def run(count: int) -> list[float]:
-        walls = []
-        async with Sandbox(LIMITS, layers=layers) as sandbox:
-            async with sandbox.session() as session:
-                await session.run("1")
-            groups = [BLOCKS] if stateful else [(block,) for block in BLOCKS]
-            for group in groups * count:
-                async with sandbox.session() as session:
-                    for block in group:
-                        started = time.perf_counter()
-                        result = await session.run(block)
-                        walls.append(time.perf_counter() - started)
-                        if result.status != "ok":
-                            raise RuntimeError(f"a block of the benchmark failed: {result}")
-        return walls
-
-    before = cpu_seconds()
-    await run(0)
-    start = cpu_seconds() - before
-    before = cpu_seconds()
-    walls = await run(sessions)
-    spent = cpu_seconds() - before - start
+async def cpu_ms_a_block(sandbox: Sandbox, rounds: int, *, stateful: bool) -> tuple[float, float]:
+    """CPU ms and median wall ms a block, the host's share and the ends of sessions included."""
+    walls = []
+    await _settled(sandbox)
+    before = sandbox.cpu_seconds() + time.process_time()
+    for blocks in sessions_of(stateful=stateful) * rounds:
+        async with sandbox.session() as session:
+            for block in blocks:
+                started = time.perf_counter()
+                result = await session.run(block)
+                walls.append(time.perf_counter() - started)
+                if result.status != "ok":
+                    raise RuntimeError(f"a block of the benchmark failed: {result}")
+    await _settled(sandbox)
+    spent = sandbox.cpu_seconds() + time.process_time() - before
     return 1e3 * spent / len(walls), 1e3 * statistics.median(walls)
+
+
+async def _settled(sandbox: Sandbox) -> None:
+    """Wait until ended sessions are reaped and the ready ones are ready."""
+    async with sandbox.session() as session:
+        await session.run("1")
+    await asyncio.sleep(0.3)
 
 
 async def round_trip_us(sandbox: Sandbox, blocks: int = 500) -> float:

@@ -13,12 +13,14 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mathlete.errors import SandboxError
 from mathlete.sandbox.wire import MAX_MESSAGE_BYTES, ZygoteConfig
+from mathlete.sandbox.worker import cpu_clock
 
 _START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
@@ -119,6 +121,19 @@ class Parent:
     def pid(self) -> int | None:
         """The started program's process id."""
         return self._process.pid if self._process else None
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the zygote itself, without its children."""
+        total = 0.0
+        front = [self.pid] if self.pid else []
+        if front:  # with namespaces the program waits for the zygote, its only child
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+            if "namespaces" in self.active and children.exists():
+                front += map(int, children.read_text().split())
+        for pid in front:
+            with contextlib.suppress(OSError):
+                total += time.clock_gettime(cpu_clock(pid))
+        return total
 
     def spawn(self, number: int, channel: socket.socket, output: int) -> None:
         """Ask for a session; `channel` and `output` are its ends. Answered by events."""

@@ -73,7 +73,7 @@ class Worker:
         self.pidfd = pidfd
         self.pid = _pid_of(pidfd)
         if self.pid is not None:
-            self.clock = (~self.pid << 3) | 2  # the CPU clock of a process, CPUCLOCK_SCHED
+            self.clock = cpu_clock(self.pid)
 
     def has_ended(self, status: int | None) -> None:
         """The process was reaped; a negative status is a signal, None is not known."""
@@ -229,6 +229,11 @@ class Worker:
 def _send_signal(pidfd: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         signal.pidfd_send_signal(pidfd, number)
+
+
+def cpu_clock(pid: int) -> int:
+    """The id of the clock of a process's CPU time (CPUCLOCK_SCHED, clock_getcpuclockid(3))."""
+    return (~pid << 3) | 2
 
 
 def _pid_of(pidfd: int) -> int | None:
