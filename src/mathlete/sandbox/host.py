@@ -34,7 +34,7 @@ _START_ATTEMPTS = 3
 PRELOAD = (
     "math", "cmath", "itertools", "functools", "collections", "fractions", "decimal", "random",
     "statistics", "string", "re", "json", "time", "datetime", "heapq", "bisect", "operator",
-    "copy", "typing", "dataclasses", "numpy", "mpmath", "sympy",
+    "copy", "typing", "dataclasses", "numpy", "numpy.random", "mpmath", "sympy",
 )  # fmt: skip
 """Imported once, before any session: what most blocks use and is cheap to fork."""
 

@@ -12,7 +12,7 @@ def seed_everything(seed: int) -> None:
     """Make random, numpy and sympy repeat themselves for equal seeds (a non-negative integer)."""
     random.seed(seed)
     _seed_new_generators(seed)
-    if "numpy" in sys.modules:
+    if "numpy.random" in sys.modules:
         _seed_numpy(seed)
     if "sympy" in sys.modules:
         sys.modules["sympy.core.random"].seed(seed)

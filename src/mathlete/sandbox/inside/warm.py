@@ -18,18 +18,57 @@ MATHEMATICS = (
 """Libraries that a model may expect; those installed are named when an import fails."""
 
 
+REHEARSAL = {
+    "builtins": """
+def f(n):
+    return sum(d * d for d in range(n) if d % 3)
+best = {k: f(k) for k in range(5)}
+print(best, sorted(best.items(), key=lambda p: -p[1])[0])
+while best:
+    best.popitem()
+[1, "a", (2.5, None)]
+""",
+    "traceback": "def f(x):\n    return 1 / x\nf(0)",
+    "itertools": """
+from itertools import combinations, permutations, product
+from math import comb, gcd, isqrt
+print(sum(gcd(a, b) for a, b in combinations(range(1, 6), 2)), comb(5, 2), isqrt(99))
+len(list(permutations(range(3)))) + len(list(product((0, 1), repeat=3)))
+""",
+    "fractions": "from fractions import Fraction\nprint(Fraction(1, 3) + Fraction(1, 6))",
+    "numpy": """
+import numpy as np
+a = np.array([[2.0, 1.0], [1.0, 3.0]])
+print(np.linalg.eigvals(a), np.linalg.solve(a, np.ones(2)), a @ a, np.arange(4).sum())
+""",
+    "sympy": """
+from sympy import *
+import sympy as sp
+x, y, n = symbols("x y n")
+k = symbols("k", integer=True, positive=True)
+print(solve([x + y - 3, x * y - 2], [x, y]), solve(x**2 - 5 * x + 6, x), solve(Eq(2 * x, 3), x))
+print(simplify(sin(x) ** 2 + cos(x) ** 2), expand((x + y) ** 3), factor(x**4 - 1))
+print(integrate(x**2, (x, 0, 1)), diff(x**3, x), summation(k, (k, 1, 10)), limit(sin(x) / x, x, 0))
+print(factorint(360), isprime(97), nextprime(100), divisors(28), totient(36), gcd(12, 18))
+print(Matrix([[1, 2], [3, 4]]).det(), N(sqrt(2), 30), Rational(1, 3) + Rational(1, 6))
+print(Poly(x**3 - 2 * x + 1, x).all_coeffs(), binomial(10, 3), Mod(7**5, 11), pi.evalf(20))
+""",
+}
+"""By the module that it needs: blocks as models write them, run a few times before the first fork.
+
+Lazy imports, caches and the interpreter's adaptation to the code then happen once and not in every
+session, which would also have to copy the memory that they change.
+"""
+
+
 def preload(names: Iterable[str]) -> None:
-    """Import what is installed of `names`, then run a little of each to fill its caches."""
+    """Import what is installed of `names`, quietly."""
     warnings.simplefilter("ignore")
     sys.set_int_max_str_digits(0)
     sys.dont_write_bytecode = True
     for name in names:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if "sympy" in sys.modules:
-        _sympy()
-    if "numpy" in sys.modules:
-        _numpy()
 
 
 def settle() -> None:
@@ -45,29 +84,3 @@ def settle() -> None:
 def available() -> list[str]:
     """Which of the mathematical libraries can be imported here."""
     return [name for name in MATHEMATICS if importlib.util.find_spec(name) is not None]
-
-
-def _sympy() -> None:
-    import sympy
-
-    x, y, n = sympy.symbols("x y n")
-    sympy.solve([x + y - 3, x * y - 2], [x, y])
-    sympy.solve(x**2 - 5 * x + 6, x)
-    sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2)
-    sympy.expand((x + y) ** 3)
-    sympy.factor(x**4 - 1)
-    sympy.integrate(x**2, (x, 0, 1))
-    sympy.summation(n, (n, 1, 10))
-    sympy.factorint(360)
-    sympy.Matrix([[1, 2], [3, 4]]).det()
-    sympy.N(sympy.sqrt(2), 30)
-    str(sympy.Rational(1, 3))
-
-
-def _numpy() -> None:
-    import numpy as np
-
-    np.linalg.eigvals(np.eye(2))
-    np.linalg.solve(np.eye(2), np.ones(2))
-    repr(np.arange(3))
-    np.random.seed(0)
