@@ -14,11 +14,14 @@ import mathlete
 SRC = Path(mathlete.__file__).parent
 PROJECT = Path(__file__).parents[1]
 
-# A part imports only parts above it. The finding of an answer in a text stands alone at the top:
-# problem sets (a boxed gold answer) and traces (the final answer) need nothing else of `answers`.
+# A part imports only parts above it. Finding an answer in a text and admitting it to a space are
+# pure text work that problems (gold answers) and traces (final answers) rest on: they come first.
 ORDER = [
     "errors",
     "answers.extract",
+    "answers.number",
+    "answers.normalize",
+    "answers.space",
     "_rows",
     "problem",
     "trace",

@@ -121,7 +121,7 @@ class SolveJob:
         right = [
             entry.answer
             for entry in solution.ballot.entries
-            if await ctx.verifier.equal(problem.answer, entry.answer)
+            if await ctx.verifier.correct(problem, entry.answer)
         ]
         return replace(solution, correct=solution.answer in right, covered=bool(right))
 

@@ -1,4 +1,4 @@
-"""A problem, the space its answer lies in, and the loading of problem sets.
+"""A problem, and the loading of problem sets.
 
 `load_problems` reads JSON lines, JSON, CSV and Parquet files, datasets of the Hub (or a folder
 of them) and the sets that ship with mathlete. It maps the usual column names, says what it
@@ -7,7 +7,6 @@ mapped, and refuses a set with a broken row: it never drops rows silently.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -17,67 +16,14 @@ from dataclasses import dataclass, field
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any
 
 from mathlete._rows import Row, listed, read_rows
 from mathlete.answers.extract import last_boxed
+from mathlete.answers.space import AnswerSpace, admit
 from mathlete.errors import ProblemError, UsageError
 
-Kind = Literal["integer", "real", "expression", "text"]
-
-_SPACE = re.compile(
-    r"(?P<kind>[a-z]+)(?::(?P<low>-?\d{1,300})?\.\.(?P<high>-?\d{1,300})?)?(?:%(?P<mod>\d{1,300}))?"
-)
-_SPACE_RULE = "an answer space is integer, integer:LOW..HIGH, real, expression or text"
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerSpace:
-    """Which answers can be right at all: an answer outside it is no vote.
-
-    `low` and `high` are inclusive, None when open. With a `modulus` an integer answer is first
-    taken modulo it (AIMO progress prize 1: `integer:0..999%1000`).
-    """
-
-    kind: Kind = "expression"
-    low: int | None = None
-    high: int | None = None
-    modulus: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind != "integer" and (self.low, self.high, self.modulus) != (None, None, None):
-            raise UsageError(f"answer space {self.kind!r} takes no bounds: {_SPACE_RULE}")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise UsageError(f"answer space {self}: the lower bound is above the upper one")
-        if self.modulus is not None and self.modulus < 1:
-            raise UsageError(f"answer space {self}: the modulus must be at least 1")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `integer:0..999`, `integer`, `real`, `expression` or `text`.
-
-        Either bound may be left out (`integer:1..`), and `%1000` at the end takes answers modulo
-        1000. Raises `UsageError`, naming the rule and the nearest known kind.
-        """
-        match = _SPACE.fullmatch(text.strip())
-        kind = match["kind"] if match else re.split(r"[:%]", text.strip())[0]
-        if kind not in get_args(Kind):
-            near = difflib.get_close_matches(kind.lower(), get_args(Kind), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"answer space {text!r} is not known: {_SPACE_RULE}{hint}")
-        if match is None:
-            raise UsageError(f"answer space {text!r} cannot be read: {_SPACE_RULE}")
-        low, high, mod = (
-            None if match[g] is None else int(match[g]) for g in ("low", "high", "mod")
-        )
-        return cls(kind, low, high, mod)  # type: ignore[arg-type]
-
-    def __str__(self) -> str:
-        text: str = self.kind
-        if (self.low, self.high) != (None, None):
-            low, high = ("" if b is None else b for b in (self.low, self.high))
-            text += f":{low}..{high}"
-        return text if self.modulus is None else f"{text}%{self.modulus}"
+__all__ = ["AnswerSpace", "Problem", "ProblemSet", "load_problems", "shipped_sets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +37,7 @@ class Problem:
 
     statement: str
     answer: str | None = None
-    space: AnswerSpace = AnswerSpace()
+    space: AnswerSpace = field(default_factory=AnswerSpace)
     source: str = ""
     id: str = ""
     copy: int = 0
@@ -237,8 +183,6 @@ def _gold(row: Row, mapping: Mapping[str, str]) -> str | None:
 
 def _check_gold(problem: Problem) -> None:
     """An integer space without the gold answer is the wrong space: nothing could be right."""
-    from mathlete.answers.space import admit  # which needs `AnswerSpace`
-
     gold, space = problem.answer, problem.space
     if space.kind == "integer" and gold is not None and admit(space, gold) is None:
         raise ProblemError(f"the gold answer {gold[:80]!r} is not in the answer space {space}")
