@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from command_line import Outcome, tool_user, write_problems
 
-from conftest import Outcome, tool_user, write_problems
 from mathlete.engines.scripted_server import ScriptedServer
 
 PROBLEM = "What is 1 plus 1?"
@@ -34,7 +34,7 @@ def refused(outcome: Outcome, *parts: str) -> None:
         ([PROBLEM, "--model", "weights.bin"], ["weights.bin"]),
         ([PROBLEM, "--model", "none.gguf"], ["none.gguf"]),
         ([PROBLEM, "--recipe", "none.yaml"], ["none.yaml", "cannot be read"]),
-        (["esay"], ["'esay'", "'easy'"]),
+        (["esay"], ["esay", "no such file or problem set", "easy"]),
         (["nowhere.jsonl"], ["nowhere.jsonl"]),
         ([], ["nothing to solve"]),
         (["easy", "--limit", "0"], ["limit 0"]),

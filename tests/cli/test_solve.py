@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND, environment, spawn, tool_user, write_problems
 
-from conftest import COMMAND, environment, spawn, tool_user, write_problems
 from mathlete.engines.scripted_server import ScriptedServer
 from mathlete.problem import Problem
 from mathlete.runs.store import Run
