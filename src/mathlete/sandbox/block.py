@@ -15,6 +15,11 @@ from mathlete.sandbox.worker import Lost, Reply, Worker
 GRACE_S = 0.5
 """How long a block may take to end after it was interrupted, before its process is killed."""
 
+_GRACE_CPU_S = 0.1
+_MORE_CHANCES = 4
+"""On a crowded machine a block may not get the CPU in that time: one that had less than this much
+of it is looked at again, so many times, half as long apart."""
+
 _CLEAN_UP_S = 1.0
 
 
@@ -26,7 +31,7 @@ class Block:
         self.worker = worker
         self.wall_s = wall_s
         self.late = ""
-        self.killed = False
+        self._cpu_at_interrupt = 0.0
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._reply: asyncio.Future[Reply | Lost] | None = None
@@ -83,11 +88,15 @@ class Block:
             return
         self.late = why
         self.worker.interrupt()
-        self._after(GRACE_S, self._kill)
+        self._cpu_at_interrupt = self.worker.cpu_seconds() or 0.0
+        self._after(GRACE_S, self._kill, _MORE_CHANCES)
 
-    def _kill(self) -> None:
-        self.killed = True
-        self.worker.kill()
+    def _kill(self, chances: int) -> None:
+        used = (self.worker.cpu_seconds() or 0.0) - self._cpu_at_interrupt
+        if chances and used < _GRACE_CPU_S:
+            self._after(GRACE_S / 2, self._kill, chances - 1)
+        else:
+            self.worker.kill()
 
     def _check_cpu(self) -> None:
         limit = self.limits.cpu_s or 0.0

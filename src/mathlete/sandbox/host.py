@@ -221,7 +221,6 @@ class Sandbox:
         except SandboxError:
             self.discard(worker)
             raise
-        worker.theirs.close()
         return worker
 
     def _refill(self) -> None:

@@ -30,7 +30,7 @@ class Case:
     needs: tuple[str, ...] = ()
     after: str = ""
     then: str = ""
-    timeout_s: float = 4.0
+    timeout_s: float = 8.0
     lost: bool | None = None
 
 

@@ -15,7 +15,7 @@ CASES = [
     case("one huge line", "print('a' * 10**8)", "output memory"),
     case("huge exception", "raise ValueError('e' * 10**7)", "error", says="cut"),
     case("huge last expression", "'b' * 10**6", "ok", says="bytes cut"),
-    case("keeps head and tail", "for i in range(10**5): print(i)", "ok", says="99999"),
+    case("keeps head and tail", "for i in range(10**4): print(i)", "ok", says="9999"),
     case("invalid UTF-8", "import os; os.write(1, b'\\xff\\xfe ok'); None", "ok", says="\\xff"),
     case("surrogates", "print('\\ud800 fine')", "ok", says="fine"),
     case("surrogate in an exception", "raise ValueError('\\udcff')", "error", says="ValueError"),
