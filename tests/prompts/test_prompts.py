@@ -1,4 +1,5 @@
 import re
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,8 @@ from hypothesis import strategies as st
 
 from mathlete.errors import UsageError
 from mathlete.prompts import Prompt, load_prompt, prompt_names
+from mathlete.prompts.similar import most_similar
+from mathlete.sandbox import Sandbox
 
 HEAD = "---\nkind: tir\n---\n"
 
@@ -56,13 +59,57 @@ def test_chatml_ends_where_the_assistant_begins():
         assert "<|im_end|>" in prompt.stop
 
 
-@pytest.mark.parametrize("name", [n for n in prompt_names() if load_prompt(n).kind == "tir"])
-def test_the_examples_of_a_tir_prompt_end_with_the_output_they_show(name):
-    text = load_prompt(name).text
-    outputs = re.findall(r"```output\n(.*?)\n```\n.*?\\boxed\{(.*?)\}", text)
-    assert len(outputs) == text.count("```output\n")
-    for output, boxed in outputs:
-        assert output == boxed
+async def test_an_example_shows_what_its_program_prints_and_answers_that():
+    prompt = load_prompt("tir-fewshot")
+    shape = re.compile(
+        r"Problem: .*\nSolution:\n```python\n(.*?)\n```\n"
+        r"```output\n(.*)\n```\n.*\\boxed\{(.*)\}\.\n\n",
+        re.S,
+    )
+    async with Sandbox() as sandbox, sandbox.session(seed=1) as session:
+        await session.run(prompt.prelude)
+        for example in prompt.examples:
+            match = shape.fullmatch(example)
+            assert match, example
+            code, output, boxed = match.groups()
+            execution = await session.run(code)
+            assert (execution.status, execution.text.strip(), boxed) == ("ok", output, output)
+
+
+def test_both_few_shot_prompts_solve_the_same_examples_alike():
+    def solved(name):
+        return {
+            example.split("\n")[0]: Fraction(re.search(r"\\boxed\{(.*?)\}", example)[1])
+            for example in load_prompt(name).examples
+        }
+
+    assert len(solved("cot-fewshot")) == 26
+    assert solved("cot-fewshot") == solved("tir-fewshot")
+
+
+def test_as_many_examples_are_shown_as_the_file_says_the_most_similar_last(tmp_path):
+    examples = "".join(
+        f"=== example\nQ: how many {noun}\n\n" for noun in ("cats", "dogs", "primes")
+    )
+    path = write(
+        tmp_path, f"---\nkind: cot\nshots: 2\n---\n{{{{examples}}}}Q: {{{{problem}}}}\n{examples}"
+    )
+    assert load_prompt(path).fill(problem="How many primes are there?") == (
+        "Q: how many cats\n\nQ: how many primes\n\nQ: How many primes are there?"
+    )
+
+
+@given(st.text(), st.lists(st.text(), max_size=5), st.integers(0, 5))
+def test_the_most_similar_are_distinct_and_repeatable(problem, questions, count):
+    chosen = most_similar(problem, questions, count)
+    assert len(chosen) == len(set(chosen)) == min(count, len(questions))
+    assert all(0 <= index < len(questions) for index in chosen)
+    assert chosen == most_similar(problem, questions, count)
+
+
+def test_wording_decides_and_not_the_digits():
+    questions = ["What is the gcd of 40 and 30?", "How many digits does 2^100 have?"]
+    assert most_similar("What is the gcd of 2 and 100?", questions, 1) == [0]
 
 
 def test_a_file_of_ones_own(tmp_path):
@@ -131,6 +178,9 @@ def test_a_missing_name_is_named():
         ("---\nkind: tir\nprelude: import (\n---\n{{problem}}", "no Python"),
         ("---\nkind: cot\n---\n{{probem}}", "did you mean 'probem'?"),
         ("---\nkind: cot\n---\nno place", "no {{problem}}"),
+        ("---\nkind: cot\nshots: 2\n---\n{{examples}}{{problem}}\n=== example\nE\n", "shots is 2"),
+        ("---\nkind: cot\nshots: 1\n---\n{{problem}}\n=== example\nE\n", "shots is 1"),
+        ("---\nkind: cot\n---\n{{examples}}{{problem}}\n=== example\nE\n", "shots is 0"),
     ],
 )
 def test_what_is_no_prompt_is_refused_in_one_line(tmp_path, content, part):
