@@ -58,14 +58,14 @@ def print_folder(console: Console, folder: Path | None) -> None:
 
 def print_table(console: Console, solutions: Sequence[Solution], n: int) -> None:
     """A row a problem, then the scores."""
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column("#", justify="right")
-    table.add_column("problem", overflow="ellipsis", no_wrap=True, max_width=36)
+    table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
+    table.add_column("#", justify="right", min_width=len(str(len(solutions))))
+    table.add_column("problem", overflow="ellipsis", no_wrap=True, ratio=1)  # gives way first
     for name in ("answer", "gold"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=16)
-    table.add_column("")
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=16, min_width=6)
+    table.add_column("", min_width=5)
     for name in ("votes", "tokens", "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", min_width=len(name))
     for number, solution in enumerate(solutions, start=1):
         leader = solution.ballot.leader
         table.add_row(
