@@ -8,9 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import time
+import venv
 from collections.abc import AsyncIterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -418,3 +421,34 @@ async def test_it_survives_the_death_of_its_parent_process() -> None:
         await asyncio.sleep(0.3)
         after = await session.run("'x' in globals()")
         assert (after.stdout, after.state_lost) == ("False\n", True)
+
+
+def test_an_environment_below_the_scratch_folder_can_be_imported_from(tmp_path: Path) -> None:
+    """Python installed in /tmp, where every session has a file system of its own."""
+    assert str(tmp_path).startswith("/tmp/")
+    environment = tmp_path / "env"
+    venv.create(environment, symlinks=True)
+    (library,) = environment.glob("lib/python*/site-packages")
+    (library / "only_here.py").write_text("VALUE = 42")
+    mathlete = Path(str(resources.files("mathlete"))).parent
+    outer = sysconfig.get_path("purelib")
+    (library / "outer.pth").write_text(f"{mathlete}\n{outer}\n")
+    program = """
+import asyncio
+from mathlete.sandbox import Sandbox
+
+BLOCKS = ["import only_here, sympy.abc", "only_here.VALUE", "open(only_here.__file__, 'w')"]
+
+async def main():
+    async with Sandbox() as sandbox, sandbox.session() as session:
+        for code in BLOCKS:
+            execution = await session.run(code)
+            print(execution.status, *execution.text.splitlines()[-1:])
+
+asyncio.run(main())
+"""
+    out = subprocess.check_output([environment / "bin" / "python", "-c", program], text=True)
+    imported, value, write = out.splitlines()
+    assert (imported, value) == ("ok", "ok 42")
+    assert write.startswith("error OSError: [Errno 30] Read-only file system")
+    assert (library / "only_here.py").read_text() == "VALUE = 42"

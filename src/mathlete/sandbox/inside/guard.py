@@ -45,6 +45,8 @@ _MIB = 1 << 20
 _STACK_BYTES = 64 * _MIB
 SCRATCH = "/tmp"
 """A path inside the jail: a file system of the session's own."""
+_BEHIND = "/.behind-scratch"
+"""Where what is readable below `SCRATCH` can still be reached once a session's own lies there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +137,29 @@ def build_root(readable: tuple[str, ...]) -> None:
     for path in _DEVICES:
         _show(root, path)
     (root / SCRATCH[1:]).mkdir(exist_ok=True)
+    for number, path in enumerate(behind_scratch(readable)):
+        alias = root / _BEHIND[1:] / str(number)
+        alias.mkdir(mode=0o755, parents=True)
+        kernel.mount(path, str(alias), None, kernel.MS_BIND | kernel.MS_REC)
+        kernel.make_readonly(str(alias))
     os.chdir(root)
     kernel.pivot_root(".", ".")
     kernel.umount(".")
     os.chdir("/")
     kernel.mount("none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY)
+
+
+def behind_scratch(readable: tuple[str, ...]) -> list[str]:
+    """The readable folders that a session's scratch folder covers: a virtual environment in /tmp.
+
+    The outermost ones, in an order that does not change.
+    """
+    covered: list[str] = []
+    for path in sorted(set(readable), key=lambda path: (len(path), path)):
+        inside = any(path.startswith(outer + "/") for outer in covered)
+        if path.startswith(SCRATCH + "/") and Path(path).is_dir() and not inside:
+            covered.append(path)
+    return covered
 
 
 def _show(root: Path, path: str) -> None:
@@ -241,7 +261,12 @@ def _own_mounts(jail: Jail) -> None:
         kernel.unshare(kernel.CLONE_NEWNS)
     size = f"mode=1777,size={jail.config.scratch_mib}m,nr_inodes=1024"
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    covered = behind_scratch(jail.config.readable)
     kernel.mount("tmpfs", SCRATCH, "tmpfs", flags, size)
+    for number, path in enumerate(covered):
+        Path(path).mkdir(mode=0o755, parents=True)
+        # A bind of a read-only mount is read-only itself.
+        kernel.mount(f"{_BEHIND}/{number}", path, None, kernel.MS_BIND | kernel.MS_REC)
     os.chdir(SCRATCH)
 
 
