@@ -61,6 +61,8 @@ async def test_many_problems_and_show(amathlete, tmp_path: Path) -> None:
     assert "What is 0 plus 1?" in done.out
     assert asked == 5 * 3 * 2
     assert len(server.requests) == asked  # the second time everything was there
+    assert "stored already" in again.out
+    assert "stored already" not in done.out
     assert "maj@3  80.0% ± 20.0% (4/5)" in again.out
 
     whole = await amathlete("show", "r")

@@ -22,7 +22,7 @@ from mathlete.job import SolveJob, engine_spec
 from mathlete.problem import AnswerSpace, Problem, load_problems, shipped_sets
 from mathlete.runs.store import Run
 from mathlete.strategies import build_strategy
-from mathlete.strategies.base import Solution
+from mathlete.strategies.base import Event, Solution
 from mathlete.terminal import tables
 from mathlete.terminal.views import LiveView, LogView, ProgressView, Quiet, View
 
@@ -74,8 +74,8 @@ def solve_command(
         engine=open_engine(engine_spec(config)),  # before the view: it may show a download
     )
     console = Console(highlight=False)
-    solutions, folder = _run(job, _view(console, problems, single, output))
-    _print(console, config, solutions, single, folder, output)
+    done = _run(job, _view(console, problems, single, output))
+    _print(console, config, done, single, output)
 
 
 def _problems(
@@ -111,9 +111,24 @@ def _view(console: Console, problems: Sequence[Problem], single: bool, output: O
     return LiveView(console, problems[0]) if single else ProgressView(console, len(problems))
 
 
-def _run(job: SolveJob, view: View) -> tuple[list[Solution], Path | None]:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a job left: solutions, its folder, and whether anything had to be asked for them."""
+
+    solutions: Sequence[Solution]
+    folder: Path | None
+    asked: bool
+
+
+def _run(job: SolveJob, view: View) -> _Done:
     """Run the job to its end, or to Ctrl-C or SIGTERM, which end in one line."""
     folder: Path | None = None
+    asked = False
+
+    def hear(event: Event) -> None:
+        nonlocal asked
+        asked = asked or event.kind == "start"
+        view.event(event)
 
     def opened(engine: Engine, run: Run | None) -> None:
         nonlocal folder
@@ -126,11 +141,11 @@ def _run(job: SolveJob, view: View) -> tuple[list[Solution], Path | None]:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, task.cancel)
-        return await job.run(view.event, opened)
+        return await job.run(hear, opened)
 
     try:
         with view:
-            return asyncio.run(main()), folder
+            return _Done(asyncio.run(main()), folder, asked)
     except (asyncio.CancelledError, KeyboardInterrupt):
         _interrupted(folder)
 
@@ -144,11 +159,11 @@ def _interrupted(folder: Path | None) -> NoReturn:
 def _print(
     console: Console,
     config: SolveConfig,
-    solutions: Sequence[Solution],
+    done: _Done,
     single: bool,
-    folder: Path | None,
     output: Output,
 ) -> None:
+    solutions, folder = done.solutions, done.folder
     if output.json:
         data = tables.job_json(solutions, config.n, folder)
         if single:
@@ -162,3 +177,5 @@ def _print(
     else:
         tables.print_table(console, solutions, config.n)
         tables.print_folder(console, folder)
+    if not done.asked and not output.silent:
+        console.print("All of it was stored already: another --seed or --out asks anew.")
