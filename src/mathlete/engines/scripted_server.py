@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -325,10 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log=given.log,
         faults=[Fault(kind) for kind in given.fault or ()],
     )
-    try:
-        asyncio.run(_serve(server))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    asyncio.run(_serve(server))
 
 
 def _rules(given: argparse.Namespace) -> Iterator[Rule]:
@@ -339,6 +336,10 @@ def _rules(given: argparse.Namespace) -> Iterator[Rule]:
 
 
 async def _serve(server: ScriptedServer) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):  # also where a shell has SIGINT ignored
+        loop.add_signal_handler(signum, stopped.set)
     async with server:
         print(server.url, flush=True)
-        await asyncio.Event().wait()
+        await stopped.wait()
