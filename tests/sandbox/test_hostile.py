@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,36 @@ WITHOUT = {
 USERS = ("root", "user") if os.geteuid() == 0 else ("user",)
 SETTINGS = [f"{user}: {name}" for user in USERS for name in WITHOUT]
 
-# Gives this Python to another user even where root's home is closed, in a mount namespace that
-# ends with the command.
-_AS_NOBODY = """
-mount --bind {prefix} {hold} && mount -t tmpfs -o mode=755 tmpfs {home} &&
-mkdir -p {prefix} && mount --bind {hold} {prefix} &&
-exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
-"""
-
 
 def as_nobody(tmp: Path) -> list[str]:
-    """The words to put before a command that shall run unprivileged; skips where that fails."""
+    """The words to put before a command that shall run unprivileged; skips where that fails.
+
+    Where Python or the tests lie in a folder that is closed to other users (root's home, a
+    checkout in a private folder), they are shown to that user in a mount namespace which ends
+    with the command.
+    """
     if not (shutil.which("unshare") and shutil.which("setpriv")):
         pytest.skip("unshare and setpriv (util-linux) are needed to become another user")
-    base = Path(sys.base_prefix).resolve()
-    closed = [folder for folder in (base, *base.parents) if not folder.stat().st_mode & 0o001]
-    if not closed:
-        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    become = "setpriv --reuid=65534 --regid=65534 --clear-groups --"
+    package = Path(str(resources.files("mathlete")))
+    needed = {Path(sys.base_prefix).resolve(), Path(sys.prefix), DRIVER.parent, package}
+    hidden = {path: home for path in needed if (home := _closed(path)) is not None}
+    if not hidden:
+        return become.split()
     hold = tmp / "hold"
-    hold.mkdir(exist_ok=True)
-    script = _AS_NOBODY.format(prefix=base, hold=hold, home=closed[-1])
-    return ["unshare", "-m", "sh", "-c", script, "sh"]
+    script = ["set -e"]
+    for number, path in enumerate(hidden):
+        script += [f"mkdir -p {hold}/{number}", f"mount --bind {path} {hold}/{number}"]
+    script += [f"mount -t tmpfs -o mode=755 tmpfs {home}" for home in sorted(set(hidden.values()))]
+    for number, path in sorted(enumerate(hidden), key=lambda item: len(item[1].parts)):
+        script += [f"mkdir -p {path}", f"mount --bind {hold}/{number} {path}"]
+    return ["unshare", "-m", "sh", "-c", "\n".join([*script, f'exec {become} "$@"']), "sh"]
+
+
+def _closed(path: Path) -> Path | None:
+    """The outermost folder on the way to `path` that other users cannot enter."""
+    way = [path, *path.parents]
+    return next((step for step in reversed(way) if not step.stat().st_mode & 0o001), None)
 
 
 @functools.cache

@@ -367,7 +367,7 @@ def open_descriptors() -> int:
 
 
 HOST = """
-import asyncio, sys
+import asyncio, signal, sys
 from mathlete.sandbox import Sandbox
 async def main():
     async with Sandbox(layers=set(sys.argv[1].split(',')), ready=3) as sandbox:
@@ -376,6 +376,7 @@ async def main():
             print("ready", flush=True)
             await asyncio.gather(a.run("while True: pass", timeout_s=99),
                                  b.run("import time; time.sleep(99)", timeout_s=99))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 asyncio.run(main())
 """
 
