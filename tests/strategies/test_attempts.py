@@ -17,7 +17,7 @@ from mathlete.strategies.attempt import CodeRules
 from mathlete.strategies.base import Context, Event, MemoryJournal
 from mathlete.strategies.cot import Cot
 from mathlete.strategies.tir import Tir
-from mathlete.trace import render_tora
+from mathlete.trace import parse_tora, render_tora
 
 Make = Callable[..., Context]
 PROBLEM = Problem("What is 6 times 7?", "42")
@@ -113,6 +113,20 @@ async def test_a_server_that_does_not_name_the_stop_string_is_understood(context
     ctx = context(rounds("```python\n6 * 7\n```\n", "\\boxed{42}"))  # ends by itself after code
     solution = await TIR.solve(PROBLEM, ctx)
     assert solution.answer == "42"
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n"])
+async def test_a_block_at_the_very_end_is_run_and_the_fence_is_not_the_models(
+    context: Make, ending: str
+) -> None:
+    ctx = context(rounds(f"```python\n6 * 7\n```{ending}", "\\boxed{42}"))
+    trace = (await TIR.solve(PROBLEM, ctx)).traces[0]
+    assert (
+        trace.text == f"```python\n6 * 7\n```{ending or chr(10)}```output\n42\n```\n\\boxed{{42}}"
+    )
+    assert [turn.kind for turn in parse_tora(trace.text)][-2:] == ["output", "text"]
+    sampled = "".join(text for text, by_model in trace.segments() if by_model)
+    assert sampled == f"```python\n6 * 7\n```{ending}\\boxed{{42}}"
 
 
 async def test_chain_of_thought(context: Make) -> None:

@@ -22,7 +22,7 @@ STOP_OUTPUT = OUTPUT_OPEN.rstrip("\n")
 a model that goes on in the same line cannot make its output up."""
 
 ASKED = "output"
-"""The status of a completion that ended by asking for output."""
+"""The status of a completion that ended with `STOP_OUTPUT`: the model wrote the fence itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Attempt:
 
     async def execute(self, codes: Sequence[str], rules: CodeRules) -> None:
         """Run blocks in this attempt's session; the model reads what the last one printed."""
-        opened = self.trace.kept[-1].status == ASKED
+        asked = self.trace.kept[-1].status == ASKED
         session = await self._open_session(rules)
         for code in codes:
             self.emit("code", code)
@@ -97,18 +97,18 @@ class Attempt:
         self.ctx.budget.spend(code_calls=len(codes))
         shown = output_text(_shorten(execution, rules.output_chars))
         self.emit("output", shown)
-        self._append(
-            [
-                Turn(
-                    kind="output",
-                    text=shown,
-                    sampled=False,
-                    opened=opened,
-                    status=execution.status,
-                    seconds=execution.seconds,
-                )
-            ]
+        output = Turn(
+            kind="output",
+            text=shown,
+            sampled=False,
+            opened=asked,
+            status=execution.status,
+            seconds=execution.seconds,
         )
+        # A model that ended right after its block has not begun the line of the output's fence.
+        ended_line = self.trace.text.endswith("\n")
+        newline = Turn(kind="text", text="\n", sampled=False)
+        self._append([output] if ended_line else [newline, output])
 
     async def _open_session(self, rules: CodeRules) -> Session:
         """This attempt's session, with the names that its earlier blocks made."""
@@ -175,10 +175,7 @@ def _turns(completion: Completion) -> list[Turn]:
     text = completion.text.encode("utf-8", "replace").decode()  # half a surrogate pair: no text
     status: str = completion.finish
     turns = list(parse_tora(text)) or [Turn(kind="text", text="", sampled=True)]
-    # Not every server tells which stop string fired: ending right after a block asks as well.
-    silent = completion.stop_text is None and turns[-1].kind == "code"
-    silent = silent or (len(turns) > 1 and turns[-2].kind == "code" and not turns[-1].text.strip())
-    if completion.finish == "stop" and (completion.stop_text == STOP_OUTPUT or silent):
+    if completion.stop_text == STOP_OUTPUT:
         status = ASKED
     # An output the model wrote is no output: it is text, whatever fences it put around it.
     turns = [

@@ -92,7 +92,7 @@ class Tir:
         has_code = any(turn.kind == "code" for turn in kept)
         has_output = any(turn.kind == "output" for turn in kept)
         incomplete = has_open_block(trace.closing_text)
-        if kept[-1].status == ASKED and codes and not incomplete:
+        if codes and not incomplete and _asks(trace):
             return Execute(codes)
         if not has_code and not incomplete and self.restart_on_fail and more:
             return Sample(restart=True)
@@ -105,6 +105,16 @@ class Tir:
         if truncated:
             return Stop("truncated")
         return Stop("no-output" if codes else "no-answer")
+
+
+def _asks(trace: Trace) -> bool:
+    """Whether the last completion wants its code run.
+
+    It says so by the stop string; ending right after a block means the same, from a model that
+    stops there by itself and from a server that does not tell which stop string it met.
+    """
+    status = trace.kept[-1].status
+    return status == ASKED or (status == "stop" and not trace.closing_text.strip())
 
 
 def _fresh_codes(trace: Trace) -> tuple[str, ...]:
