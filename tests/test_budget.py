@@ -21,16 +21,16 @@ def test_a_childs_deadline_is_never_later_than_its_parents() -> None:
     assert parent.child(seconds=2).left_s == 2
     clock.now += 7
     assert child.left_s == 0
-    assert child.exhausted == "time"
 
 
 def test_spending_counts_in_every_budget_around() -> None:
     total = Budget(tokens=100, code_calls=1)
     first, second = total.child(tokens=60), total.child()
     first.spend(tokens=60)
-    assert (first.exhausted, total.exhausted, second.exhausted) == ("tokens", None, None)
+    assert [budget.used_up("tokens") for budget in (first, total, second)] == [True, False, False]
     second.spend(tokens=40)
-    assert second.exhausted == "tokens"  # its own has no limit, the one around it has
+    assert second.used_up("tokens")  # its own has no limit, the one around it has
+    assert not second.used_up("code_calls")
     second.spend(code_calls=1)
     assert total.spent == {"tokens": 100, "samples": 0, "code_calls": 1}
 
@@ -38,5 +38,5 @@ def test_spending_counts_in_every_budget_around() -> None:
 def test_without_limits_nothing_is_used_up() -> None:
     budget = Budget()
     budget.spend(tokens=10**12, samples=10**6)
-    assert budget.exhausted is None
+    assert not any(budget.used_up(name) for name in ("tokens", "samples", "code_calls"))
     assert math.isinf(budget.left_s)

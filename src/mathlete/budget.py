@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
+Kind = Literal["tokens", "samples", "code_calls"]
 Clock = Callable[[], float]
 """Seconds from any origin, never going back; `time.monotonic` outside tests."""
 
@@ -25,7 +27,7 @@ class Budget:
     clock: Clock = time.monotonic
     parent: Budget | None = None
     started: float = field(init=False)
-    spent: dict[str, int] = field(init=False)
+    spent: dict[Kind, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -68,16 +70,9 @@ class Budget:
         own = math.inf if self.seconds is None else max(0.0, self.seconds - self.elapsed_s)
         return own if self.parent is None else min(own, self.parent.left_s)
 
-    @property
-    def exhausted(self) -> str | None:
-        """The name of the first limit that is used up, or None."""
-        if self.left_s <= 0:
-            return "time"
-        for name, limit in (
-            ("tokens", self.tokens),
-            ("samples", self.samples),
-            ("code_calls", self.code_calls),
-        ):
-            if limit is not None and self.spent[name] >= limit:
-                return name
-        return None if self.parent is None else self.parent.exhausted
+    def used_up(self, name: Kind) -> bool:
+        """Whether this much of `name` has been spent, here or in a budget around this one."""
+        limit = getattr(self, name)
+        if limit is not None and self.spent[name] >= limit:
+            return True
+        return self.parent is not None and self.parent.used_up(name)

@@ -94,13 +94,13 @@ class SolveJob:
         async def work(queue: Iterator[Problem]) -> None:
             for problem in queue:
                 stored = None if run is None else run.solution(problem)
-                if stored is None:
-                    stored = await self._solve_one(strategy, problem, ctx)
-                    if run is not None:
-                        run.save_solution(stored)
-                solutions[problem.key] = stored
+                solution = stored or await self._solve_one(strategy, problem, ctx)
+                solution = await _graded(solution, ctx.verifier)
+                if run is not None and solution != stored:
+                    run.save_solution(solution)
+                solutions[problem.key] = solution
                 ctx.emit(
-                    Event(kind="solved", problem=problem, ballot=stored.ballot, solution=stored)
+                    Event(kind="solved", problem=problem, ballot=solution.ballot, solution=solution)
                 )
 
         queue = iter(self.problems)
@@ -115,15 +115,20 @@ class SolveJob:
 
     async def _solve_one(self, strategy: Strategy, problem: Problem, ctx: Context) -> Solution:
         budget = ctx.budget.child(seconds=self.config.time_limit)
-        solution = await strategy.solve(problem, ctx.within(budget))
-        if problem.answer is None:
-            return solution
-        right = [
-            entry.answer
-            for entry in solution.ballot.entries
-            if await ctx.verifier.correct(problem, entry.answer)
-        ]
-        return replace(solution, correct=solution.answer in right, covered=bool(right))
+        return await strategy.solve(problem, ctx.within(budget))
+
+
+async def _graded(solution: Solution, verifier: Verifier) -> Solution:
+    """The solution with its grade, where there is a gold answer and none was given yet."""
+    problem = solution.problem
+    if problem.answer is None or solution.correct is not None:
+        return solution
+    right = [
+        entry.answer
+        for entry in solution.ballot.entries
+        if await verifier.correct(problem, entry.answer)
+    ]
+    return replace(solution, correct=solution.answer in right, covered=bool(right))
 
 
 def _first(errors: BaseExceptionGroup[MathleteError]) -> MathleteError:

@@ -65,10 +65,19 @@ async def test_many_problems_and_show(amathlete, tmp_path: Path) -> None:
     assert "stored already" not in done.out
     assert "maj@3  80.0% ± 20.0% (4/5)" in again.out
 
+    write_problems(tmp_path / "sums.csv", 6)  # the fifth's gold answer is put right
+    lines = (tmp_path / "sums.csv").read_text().splitlines()[:6]
+    (tmp_path / "sums.csv").write_text("\n".join(lines) + "\n")
+    async with ScriptedServer(script=tool_user()) as server:
+        command[command.index("--model") + 1] = server.url
+        regraded = await amathlete(*command, "--no-early-stop")
+        assert server.requests == []  # the traces are as good as before
+    assert "maj@3  100.0% ± 0.0% (5/5)" in regraded.out
+
     whole = await amathlete("show", "r")
     assert "What is 4 plus 5?" in whole.out
     one = await amathlete("show", "r", "5")
-    assert "Gold answer: 0" in one.out
+    assert "Gold answer: 9" in one.out
     assert one.out.count("print(4 + 5)") == 3
     assert "→ 9" in one.out
     assert "voted 9" in one.out

@@ -179,6 +179,24 @@ async def test_time_ends_an_attempt_wherever_it_is(context: Make) -> None:
     assert solution.traces[0].tokens > 0  # what was sampled is kept
 
 
+@pytest.mark.parametrize(
+    ("budget", "reason", "turns"),
+    [
+        (Budget(tokens=3), "tokens", 4),
+        (Budget(code_calls=1), "code_calls", 7),
+        (Budget(samples=0), "samples", 0),
+        (Budget(tokens=1000, samples=5, code_calls=2), "answered", 9),
+    ],
+)
+async def test_a_budget_ends_an_attempt(
+    context: Make, budget: Budget, reason: str, turns: int
+) -> None:
+    ctx = context(rounds(code("x = 41"), code("print(x + 1)"), "\\boxed{42}"))
+    solution = await TIR.solve(PROBLEM, ctx.within(budget))
+    (trace,) = solution.traces
+    assert (trace.stop, len(trace.turns)) == (reason, turns)
+
+
 async def test_time_counts_while_waiting_for_a_slot(context: Make) -> None:
     ctx = context(lambda p, s: "\\boxed{42}", concurrency=1)
     async with ctx.slots:

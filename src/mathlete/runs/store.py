@@ -122,10 +122,17 @@ class Run:
 
     # ------------------------------------------------------------------ problems
     def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Put problems on record; those that are there already stay as they are."""
+        """Put problems on record. Of one that is there already only the gold answer may change;
+        its outcome then waits to be graded again.
+        """
         with self._transaction() as db:
             (count,) = db.execute("SELECT count(*) FROM problems").fetchone()
             for position, problem in enumerate(problems, start=count):
+                db.execute(
+                    "UPDATE ballots SET correct = NULL, covered = NULL WHERE problem ="
+                    " (SELECT key FROM problems WHERE key = ? AND answer IS NOT ?)",
+                    (problem.key, problem.answer),
+                )
                 db.execute(
                     "INSERT INTO problems VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (key) DO UPDATE"
                     " SET answer = excluded.answer",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from mathlete.answers.space import admit
 from mathlete.answers.vote import BallotBox
+from mathlete.budget import Kind
 from mathlete.engines.base import Completion, Sampling
 from mathlete.errors import ContextTooLong
 from mathlete.problem import Problem
@@ -35,6 +36,14 @@ class CodeRules:
     timeout_s: float = 5.0
     output_chars: int = 200
     prelude: str = "import math\nimport numpy as np\nimport sympy as sp\nfrom sympy import *"
+
+
+class _UsedUp(Exception):  # noqa: N818 - a signal, never leaves this module
+    """The budget has none of this left."""
+
+    def __init__(self, name: Kind) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Attempt:
@@ -76,6 +85,7 @@ class Attempt:
     async def sample(self, sampling: Sampling) -> None:
         """Let the model go on from prompt and text so far, seeded by problem, path and round."""
         ctx, trace = self.ctx, self.trace
+        self.need("tokens")
         seed = derive_seed(ctx.seed, trace.problem, trace.path, trace.rounds)
         if ctx.siblings > 1 and not trace.turns:
             await ctx.engine.prepare(trace.prompt)
@@ -89,6 +99,7 @@ class Attempt:
 
     async def execute(self, codes: Sequence[str], rules: CodeRules) -> None:
         """Run blocks in this attempt's session; the model reads what the last one printed."""
+        self.need("code_calls")
         asked = self.trace.kept[-1].status == ASKED
         session = await self._open_session(rules)
         for code in codes:
@@ -122,6 +133,11 @@ class Attempt:
                 await self._session.run(code, timeout_s=rules.timeout_s)
         return self._session
 
+    def need(self, name: Kind) -> None:
+        """End the attempt with `name` as its reason where the budget has none of that left."""
+        if self.ctx.budget.used_up(name):
+            raise _UsedUp(name)
+
     def _append(self, turns: Iterable[Turn]) -> None:
         self.trace = self.trace.with_turns(turns)
         self.ctx.journal.save(self.trace)
@@ -132,8 +148,8 @@ async def play(
 ) -> Solution:
     """One attempt from its first move to its solution: with a slot, a deadline and a session.
 
-    Running out of time or of context ends the trace with that reason; a stored trace that has
-    ended is not played again.
+    Running out of time, of context or of the budget (`tokens`, `samples`, `code_calls`) ends the
+    trace with that reason; a stored trace that has ended is not played again.
     """
     started = ctx.budget.clock()
     left = ctx.budget.left_s
@@ -143,11 +159,14 @@ async def play(
     if not attempt.trace.stop:
         try:
             async with deadline, ctx.slots, stack:
+                attempt.need("samples")
                 attempt.emit("start")
                 ctx.budget.spend(samples=1)
                 await moves(attempt)
         except ContextTooLong:
             attempt.stop("context")
+        except _UsedUp as limit:
+            attempt.stop(limit.name)
         except TimeoutError:
             if not deadline.expired():
                 raise

@@ -96,8 +96,8 @@ class Solution:
     """The answer chosen for a problem, with everything it rests on.
 
     `answer` is in the form of the problem's answer space; None when there is none. `stop` says
-    why the strategy ended: `all` attempts done, `decided`, `time`, `tokens`, or for a single
-    attempt its trace's own reason. `correct` tells whether the answer equals the gold one,
+    why the strategy ended: `all` attempts done, `decided`, `time`, or for a single attempt its
+    trace's own reason. `correct` tells whether the answer equals the gold one,
     `covered` whether any attempt's did (pass@n); both are None without a gold answer.
     """
 
