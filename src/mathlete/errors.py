@@ -39,19 +39,19 @@ class EngineError(MathleteError):
     """The model server failed in a way that concerns more than one request."""
 
 
-class EngineUnreachable(EngineError):  # noqa: N818 - reads as a sentence
+class EngineUnreachable(EngineError):
     """Nothing answers at the engine's address, or it stopped answering for good."""
 
 
-class ModelMissing(EngineError):  # noqa: N818
+class ModelMissing(EngineError):
     """The server, or the disk, does not have the model that was asked for."""
 
 
-class RequestRejected(EngineError):  # noqa: N818
+class RequestRejected(EngineError):
     """The server understood the request and refuses it; asking again would not help."""
 
 
-class ContextTooLong(EngineError):  # noqa: N818
+class ContextTooLong(EngineError):
     """Prompt plus completion do not fit the model's context: ends one trace, not the job."""
 
 

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from mathlete.answers.normalize import MAX_LENGTH, clean, latex_pair, normalize
@@ -91,7 +90,7 @@ class VerifierStats:
 _Pair = tuple[str, str, bool]  # two answers as LaTeX, and whether the first is the gold answer
 
 
-class _WorkerLost(Exception):  # noqa: N818
+class _WorkerLost(Exception):
     """The worker ended, or broke the protocol."""
 
 
@@ -182,12 +181,7 @@ class Verifier:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

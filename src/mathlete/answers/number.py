@@ -23,7 +23,7 @@ _TIMES = {"*", "\\cdot", "\\times"}
 _DIVIDE = {"/", "\\div"}
 
 
-class _Unreadable(ValueError):  # noqa: N818 - never leaves this module
+class _Unreadable(ValueError):  # never leaves this module
     """Not a number, or too large to be worth it."""
 
 

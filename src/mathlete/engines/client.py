@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -58,7 +57,7 @@ class ClientSettings:
     retry: Retry = field(default_factory=Retry)
 
 
-class _Again(Exception):  # noqa: N818 - a signal, not a report
+class _Again(Exception):  # a signal, not a report
     """The request failed in a way that asking again may cure; `final` is raised if it does not."""
 
     def __init__(self, final: EngineError, after_s: float | None = None) -> None:
@@ -115,12 +114,7 @@ class OpenAIEngine:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._disconnect()
 
     async def prepare(self, prompt: str) -> None:

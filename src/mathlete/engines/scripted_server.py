@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
 from aiohttp import web
@@ -106,12 +105,7 @@ class ScriptedServer:
         self.port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -14,7 +14,6 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 from mathlete.errors import SandboxError
@@ -92,12 +91,7 @@ class Sandbox:
         self._look_after_idle()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     @property

@@ -38,7 +38,7 @@ class CodeRules:
     prelude: str = "import math\nimport numpy as np\nimport sympy as sp\nfrom sympy import *"
 
 
-class _UsedUp(Exception):  # noqa: N818 - a signal, never leaves this module
+class _UsedUp(Exception):  # a signal, never leaves this module
     """The budget has none of this left."""
 
     def __init__(self, name: Kind) -> None:
