@@ -16,10 +16,10 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_flags_go_before_the_recipe_and_the_recipe_before_the_defaults(tmp_path: Path) -> None:
-    recipe = write(
+    path = write(
         tmp_path / "r.yaml", "job: solve\nsettings: {n: 4, temperature: 0.5, model: m.gguf}"
     )
-    config = resolve_solve({"n": 8, "seed": None}, recipe)
+    config = resolve_solve({"n": 8, "seed": None}, Recipe.load(path, job="solve"))
     assert (config.n, config.temperature, config.depth, config.seed) == (8, 0.5, 4, 0)
 
 
@@ -70,14 +70,14 @@ def test_bad_settings_are_named_in_one_line(flags: dict[str, object], parts: lis
 )
 def test_bad_recipes_are_named_in_one_line(tmp_path: Path, text: str, part: str) -> None:
     with pytest.raises(UsageError) as caught:
-        resolve_solve({}, write(tmp_path / "r.yaml", text))
+        resolve_solve({}, Recipe.load(write(tmp_path / "r.yaml", text), job="solve"))
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        resolve_solve({}, tmp_path / "none.yaml")
+        Recipe.load(tmp_path / "none.yaml")
 
 
 def test_there_are_recipes() -> None:
@@ -88,7 +88,7 @@ def test_there_are_recipes() -> None:
 def test_every_recipe_parses_and_resolves(path: Path) -> None:
     recipe = Recipe.load(path)
     assert recipe.description
-    assert isinstance(resolve_solve({}, path), SolveConfig)
+    assert isinstance(resolve_solve({}, recipe), SolveConfig)
 
 
 def test_identity_leaves_out_what_changes_no_result() -> None:

@@ -86,12 +86,12 @@ class SolveConfig(BaseModel):
         return {"model": model, **settings, "prompt_hash": content_key(prompt)[:12]}
 
 
-def resolve_solve(flags: Mapping[str, Any], recipe: Path | None = None) -> SolveConfig:
+def resolve_solve(flags: Mapping[str, Any], recipe: Recipe | None = None) -> SolveConfig:
     """Defaults, then the recipe's settings, then `flags` (None means not given).
 
     Raises `UsageError`, one line, for an unknown key or a value out of range.
     """
-    given: dict[str, Any] = {} if recipe is None else Recipe.load(recipe, job="solve").settings
+    given: dict[str, Any] = {} if recipe is None else dict(recipe.settings)
     given |= {key: value for key, value in flags.items() if value is not None}
     strategy = given.get("strategy", "sc-tir")
     if strategy not in SAMPLES:

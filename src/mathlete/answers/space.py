@@ -58,7 +58,7 @@ class AnswerSpace:
         low, high, mod = (
             None if match[g] is None else int(match[g]) for g in ("low", "high", "mod")
         )
-        return cls(kind, low, high, mod)  # type: ignore[arg-type]
+        return cls(kind, low, high, mod)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
         text: str = self.kind

@@ -53,10 +53,11 @@ def solve_command(
     output: Output,
 ) -> None:
     """Resolve, solve, print. Raises `MathleteError` for whatever the caller can put right."""
-    config = resolve_solve(flags, recipe)
-    build_strategy(config)
-    if what is None and recipe is not None:
-        what = Recipe.load(recipe).problems
+    given = None if recipe is None else Recipe.load(recipe, job="solve")
+    config = resolve_solve(flags, given)
+    build_strategy(config)  # so that a bad prompt is known before anything is loaded or started
+    if what is None and given is not None:
+        what = given.problems
     if output.dry_run:
         print(json.dumps({"problems": what, **config.model_dump()}, indent=2))
         return
