@@ -108,6 +108,7 @@ async def run_case(
         result = await session.run(code_of(case.code, outside.names), timeout_s=case.timeout_s)
         wrong += _judge(case, result, sandbox.layers | outside.also)
         if case.after:
+            await asyncio.sleep(case.pause_s)
             second = await session.run(case.after, timeout_s=case.timeout_s)
             if case.then and case.then not in second.text:
                 wrong.append(f"afterwards {second!r}")

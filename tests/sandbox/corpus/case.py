@@ -19,8 +19,8 @@ class Case:
     stand in for file modes).
 
     `status`: what the host may say. `says`: what the output must hold, where the layers or
-    properties in `needs` are active. `after`: a second block whose output must be `then`;
-    a case that is expected to lose its state names no `after`.
+    properties in `needs` are active. `after`: a second block, `pause_s` later, whose output must be
+    `then`; a case that is expected to lose its state names no `after`.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Case:
     needs: tuple[str, ...] = ()
     after: str = ""
     then: str = ""
+    pause_s: float = 0.0
     timeout_s: float = 8.0
     lost: bool | None = None
 

@@ -64,7 +64,7 @@ CASES = [
         def late():
             time.sleep(0.05); print('LATE')
         threading.Thread(target=late).start()
-        """, after="x = 5\nx", then="5"),
+        """, after="x = 5\nx", then="5", pause_s=1.0),
     case("join of an endless thread", """
         import threading
         t = threading.Thread(target=threading.Event().wait); t.start(); t.join()
